@@ -1,0 +1,65 @@
+# `make` lists the targets. `make run` and `make test` set up what they need.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-all check fmt lint imports types schemas cov bench examples clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(STAMP) ## virtual environment in .venv, with everything for development
+	@$(BIN)/python -m compileall -q dispatch_runner
+
+run: install ## the main job on an example, offline: examples/mixed_workflow.json
+	@$(BIN)/dispatch-runner run examples/mixed_workflow.json
+
+test: install ## unit, property, command line and docs tests
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+test-all: install ## all tests: also faults, slow ones, more examples per property
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q
+
+lint: install ## ruff and codespell
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+fmt: install ## format and fix what can be fixed
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+imports: install ## layers: imports only point down
+	$(BIN)/lint-imports
+
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+check: lint imports types ## everything but the tests
+
+schemas: install ## regenerate schemas/ and the help page
+	$(BIN)/python -m dispatch_runner schema --write schemas
+
+cov: install ## coverage of the whole suite
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+bench: install ## the figures of the README, measured on this machine
+	$(BIN)/python -m benchmarks
+
+examples: install ## run every example end to end
+	$(BIN)/python -m pytest -q tests/docs -k example
+
+clean: ## remove the environment, caches and traces
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find traces -mindepth 1 ! -name README.md -exec rm -rf {} +

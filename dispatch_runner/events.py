@@ -1,0 +1,100 @@
+"""The one stream of events that feeds records, progress and metrics.
+
+Events are emitted synchronously, in the event loop's thread, in the order in which things happened.
+An observer returns quickly and never awaits. The recorder is the first observer: when a later one
+hears of `TaskFinished`, the task's trace and its `finished` record are on disk.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dispatch_runner.models import JsonObject, Result, TaskError, TaskResult
+from dispatch_runner.models.trace import Attempt, McpCall, TraceEvent
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDeclared:
+    """What observers may know of a task before it starts."""
+
+    task_id: str
+    agent: str
+    description: str
+    dependencies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchStarted:
+    """First event. `config` is the configuration in force."""
+
+    correlation_id: str
+    config: JsonObject
+    max_workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class TasksAdded:
+    """Tasks entered the graph: all at once after `DispatchStarted`, or later through a session."""
+
+    tasks: tuple[TaskDeclared, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """A task was admitted and its first attempt begins."""
+
+    task_id: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """An attempt failed and another follows after `retry_in` seconds."""
+
+    task_id: str
+    attempt: int
+    error: TaskError
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """A task settled, also one that never started.
+
+    The recorder, as first observer, completes `result`: secrets redacted, `trace_file` set. Later
+    observers see only that.
+    """
+
+    result: TaskResult
+    description: str
+    input: JsonObject | None
+    """As resolved for the last attempt; the request's own when nothing was started."""
+    attempts: Sequence[Attempt]
+    mcp_calls: Sequence[McpCall]
+    events: Sequence[TraceEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchStopping:
+    """New starts end and what runs is being cancelled."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchFinished:
+    """Last event; nothing runs any more."""
+
+    result: Result
+
+
+Event = (
+    DispatchStarted
+    | TasksAdded
+    | TaskStarted
+    | AttemptFailed
+    | TaskFinished
+    | DispatchStopping
+    | DispatchFinished
+)
+
+Observer = Callable[[Event], None]
