@@ -8,7 +8,7 @@ hears of `TaskFinished`, the task's trace and its `finished` record are on disk.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dispatch_runner.models import JsonObject, Result, TaskError, TaskResult
+from dispatch_runner.models import Interruption, JsonObject, Result, TaskError, TaskResult
 from dispatch_runner.models.trace import Attempt, McpCall, TraceEvent
 
 
@@ -77,7 +77,8 @@ class TaskFinished:
 class DispatchStopping:
     """New starts end and what runs is being cancelled."""
 
-    cause: str
+    cause: Interruption | None
+    """Null when a record could not be written, or when the caller cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

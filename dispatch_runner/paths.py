@@ -1,12 +1,18 @@
 """Where files may be: allowed roots, and the identity of a path."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 GLOB_CHARACTERS = frozenset("*?[")
+
+_TOKEN = re.compile(r"\*+|\[!?+\]?+[^\]]*+\]|.", re.DOTALL)
+_ANY_TEXT, _ANY_CHARACTER, _ANY_FOLDERS = "*", "?", ("**",)
+_COMPARISONS_MOST = 1 << 16
+"""Above this product of two lengths, globs are compared by their fixed folders only."""
 
 
 def identity(path: str) -> str:
@@ -30,6 +36,113 @@ def fixed_folder(pattern: str) -> str:
             break
         parts.append(part)
     return "/".join(parts) or "/"
+
+
+def overlap(a: str, b: str) -> bool:
+    """Whether one file may be meant by both: a path or a glob each, identities, in any order.
+
+    Symmetric. True whenever some path matches both, taking a text with wildcards also as the name
+    that it spells. `*`, `?` and `[...]` stay within a component, `**` as a component is any number of
+    folders. May be true where no path matches both: `[...]` counts as any one character, and globs
+    of extreme length are compared by their fixed folders only, so that the cost is bounded.
+    """
+    if a == b:
+        return True
+    glob_a, glob_b = is_glob(a), is_glob(b)
+    if not (glob_a or glob_b):
+        return False
+    if not _nested(fixed_folder(a) if glob_a else a, fixed_folder(b) if glob_b else b):
+        return False
+    if len(a) * len(b) > _COMPARISONS_MOST:
+        return True
+    pattern_a, pattern_b = _pattern(a), _pattern(b)
+    if _meet(pattern_a, pattern_b):
+        return True
+    return (glob_a and _meet(pattern_a, _literal(b))) or (glob_b and _meet(_literal(a), pattern_b))
+
+
+_Component = tuple[str, ...]
+"""Tokens of one component of a path: `*`, `?`, or the character with a `=` before it."""
+
+
+def _pattern(glob: str) -> list[_Component]:
+    return [
+        _ANY_FOLDERS if part == "**" else tuple(_token(found) for found in _TOKEN.findall(part))
+        for part in glob.split("/")
+    ]
+
+
+def _token(text: str) -> str:
+    if text[0] == "*":
+        return _ANY_TEXT
+    if text == "?" or len(text) > 1:
+        return _ANY_CHARACTER
+    return "=" + text
+
+
+def _literal(path: str) -> list[_Component]:
+    return [tuple("=" + character for character in part) for part in path.split("/")]
+
+
+def _meet(a: list[_Component], b: list[_Component]) -> bool:
+    """Whether two sequences of components have a path in common."""
+    seen, todo = set[tuple[int, int]](), [(0, 0)]
+    while todo:
+        i, j = state = todo.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        if i == len(a) and j == len(b):
+            return True
+        more_a, more_b = i < len(a), j < len(b)
+        if (more_a and a[i] == _ANY_FOLDERS) or (more_b and b[j] == _ANY_FOLDERS):
+            todo += [(i + 1, j)] * more_a + [(i, j + 1)] * more_b
+        elif more_a and more_b and _components_meet(a[i], b[j]):
+            todo.append((i + 1, j + 1))
+    return False
+
+
+def _components_meet(a: _Component, b: _Component) -> bool:
+    """Whether two components have a name in common."""
+    if a == b:
+        return True
+    row = _reach_by_stars({0}, b)
+    for token in a:
+        if token == _ANY_TEXT:
+            row = set(range(min(row), len(b) + 1))
+        else:
+            row = _reach_by_stars(_step(row, token, b), b)
+        if not row:
+            return False
+    return len(b) in row
+
+
+def _step(row: set[int], token: str, b: _Component) -> set[int]:
+    """Positions in `b` after one more character of the other side, which `token` admits."""
+    reached = set[int]()
+    for j in row:
+        if j == len(b):
+            continue
+        if b[j] == _ANY_TEXT:
+            reached.add(j)
+        elif token == b[j] or _ANY_CHARACTER in {token, b[j]}:
+            reached.add(j + 1)
+    return reached
+
+
+def _reach_by_stars(row: set[int], b: _Component) -> set[int]:
+    """The positions with those added that are reached when a `*` of `b` stands for nothing."""
+    reached = set(row)
+    for j, token in enumerate(b):
+        if token == _ANY_TEXT and j in reached:
+            reached.add(j + 1)
+    return reached
+
+
+def _nested(a: str, b: str) -> bool:
+    """Whether one of two folders is the other or is above it."""
+    short, long = sorted((a.rstrip("/"), b.rstrip("/")), key=len)
+    return long == short or long.startswith(short + "/")
 
 
 @dataclass(frozen=True, slots=True)

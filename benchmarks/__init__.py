@@ -1,0 +1,1 @@
+"""Measures what the README states. `python -m benchmarks` prints all of it."""

@@ -1,0 +1,394 @@
+"""The loop: start what may start, wait for what ends. Owns the only task group of a dispatch.
+
+When `run` returns nothing runs any more, and every task that was added has settled exactly once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+
+from dispatch_runner.clock import Clock
+from dispatch_runner.engine.graph import Graph, Node
+from dispatch_runner.engine.limits import Limits, Needs
+from dispatch_runner.engine.runner import Job, Outcome, Runner, Start
+from dispatch_runner.engine.scheduler import Blocked, Scheduler
+from dispatch_runner.errors import AgentError, InternalError, RecordError
+from dispatch_runner.events import (
+    DispatchStopping,
+    Event,
+    Observer,
+    TaskDeclared,
+    TaskFinished,
+    TasksAdded,
+    TaskStarted,
+)
+from dispatch_runner.models import (
+    ErrorType,
+    Interruption,
+    JsonObject,
+    TaskError,
+    TaskResult,
+    TaskStatus,
+)
+from dispatch_runner.paths import identity
+from dispatch_runner.references import resolve
+
+TURN_SECONDS = 0.005
+"""How long tasks that never wait may run before others get a turn: signals, progress, timeouts."""
+
+StopCause = Interruption | None
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A task and what became of it."""
+
+    job: Job
+    needs: Needs | None = None
+    result: TaskResult | None = None
+    settled: anyio.Event | None = field(default=None, repr=False)
+
+
+class Executor:
+    """Runs a graph of jobs within the limits.
+
+    `emit` is called for each event, in order; a `RecordError` that it raises stops the dispatch and is
+    raised by `run` once nothing runs any more.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        max_workers: int,
+        limits: Limits | None = None,
+        emit: Observer | None = None,
+        clock: Clock | None = None,
+        fail_fast: bool = False,
+    ) -> None:
+        self._runner = runner
+        self._max_workers = max_workers
+        self._limits = limits or Limits()
+        self._emit = emit
+        self._clock = clock or Clock()
+        self._fail_fast = fail_fast
+        self.graph = Graph()
+        self._scheduler = Scheduler(self.graph)
+        self._entries: list[_Entry] = []
+        self._outputs: dict[str, JsonObject] = {}
+        self._group: TaskGroup | None = None
+        self._drained: anyio.Event | None = None
+        self._closed = False
+        self._alarm: anyio.CancelScope | None = None
+        self._turn_began = 0.0
+        self._record_error: RecordError | None = None
+        self.running = 0
+        self.peak = 0
+        self.stopped: StopCause = None
+        """Why the dispatch was cut short, or null."""
+        self._stopping = False
+
+    # -- what may be called from outside ------------------------------------------------------
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Adds tasks; they may depend on each other and on earlier ones. Starts what may start."""
+        if self._closed:
+            raise InternalError("tasks were added after the last one")
+        tasks = [job.task for job in jobs]
+        nodes = (Node(task.task_id, task.dependencies, task.estimated_seconds) for task in tasks)
+        new = self.graph.extend(nodes)
+        self._entries.extend(map(_Entry, jobs))
+        if self._emit is not None:
+            self._emit(TasksAdded(tuple(map(_declared, jobs))))
+        blocked = self._scheduler.add(
+            new, [task.priority for task in tasks], [task.run_when for task in tasks]
+        )
+        self._settle_blocked(blocked)
+        self._start_more()
+
+    def close(self) -> None:
+        """No more tasks will be added: `run` returns once all have settled."""
+        self._closed = True
+        self._notice_the_end()
+
+    def stop(self, cause: StopCause) -> None:
+        """No new starts; what runs is cancelled. `run` returns once everything has settled."""
+        if self._stopping:
+            return
+        self._stopping, self.stopped = True, cause
+        self._report(DispatchStopping(cause))
+        self._abandon_the_rest()
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+
+    async def result(self, task_id: str) -> TaskResult:
+        """The task's result, as soon as it has settled. Raises `KeyError` for an unknown id."""
+        entry = self._entries[self.graph.number[task_id]]
+        if entry.result is None:
+            entry.settled = entry.settled or anyio.Event()
+            await entry.settled.wait()
+        if entry.result is None:
+            raise InternalError(f"task '{task_id}' has settled without a result")
+        return entry.result
+
+    def results(self) -> list[TaskResult]:
+        """All results, in the order in which the tasks were added."""
+        return [self._result_of(number) for number in range(len(self._entries))]
+
+    async def run(self, *, deadline_seconds: float | None = None) -> None:
+        """Runs until every task has settled and `close` was called, or until it is stopped."""
+        self._drained = anyio.Event()
+        try:
+            async with anyio.create_task_group() as self._group:
+                if deadline_seconds is not None:
+                    self._group.start_soon(self._stop_after, deadline_seconds)
+                if self._stopping:  # stopped before it began
+                    self._group.cancel_scope.cancel()
+                self._start_more()
+                self._notice_the_end()
+                await self._drained.wait()
+                self._group.cancel_scope.cancel()  # only timers are left
+        finally:
+            self._group = None
+            self._stopping = True
+            self._abandon_the_rest()
+        if self._record_error is not None:
+            raise self._record_error
+
+    async def _stop_after(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        self.stop("timeout")
+
+    # -- starting -----------------------------------------------------------------------------
+
+    def _start_more(self) -> None:
+        """As many workers as limits admit."""
+        if self._group is None or self._stopping:
+            return
+        while self.running < self._max_workers:
+            number = self._admit()
+            if number is None:
+                break
+            self._group.start_soon(self._work, number)
+
+    def _admit(self) -> int | None:
+        """The best task that all limits admit, now counted as running."""
+        if self._stopping:
+            return None
+        while (number := self._scheduler.pop()) is not None:
+            entry = self._entries[number]
+            if entry.needs is None:
+                entry.needs = self._needs_of(entry.job)
+            refusal = None
+            if entry.needs is not NOTHING:
+                refusal = self._limits.take(entry.needs, self._clock.monotonic())
+            if refusal is None:
+                self._scheduler.start(number)
+                self.running += 1
+                self.peak = max(self.peak, self.running)
+                return number
+            self._scheduler.park(number, refusal)
+        self._set_alarm()
+        return None
+
+    def _needs_of(self, job: Job) -> Needs:
+        """What a ready task takes. Its file locks are known only now: paths may come from outputs."""
+        task, agent = job.task, job.agent
+        units = {**agent.resources, **task.resources}
+        if agent.max_concurrency is not None:
+            units[f"agent:{agent.name}"] = 1
+        value = task.input_data
+        if job.has_references:
+            try:
+                value = resolve(value, self._outputs)
+            except AgentError:
+                value = {}  # the attempt will say so
+        locks = {*task.modifies_files, *agent.role.writes(value)}
+        if not units and not locks:
+            return NOTHING
+        return Needs(units, sorted(map(identity, locks)))
+
+    def _set_alarm(self) -> None:
+        """Wakes up when a limit opens by itself; only needed while tasks wait for one."""
+        opening = self._limits.next_opening()
+        if opening is None or self._alarm is not None or self._group is None:
+            return
+        self._alarm = anyio.CancelScope()
+        self._group.start_soon(self._wake_at, opening, self._alarm)
+
+    async def _wake_at(self, opening: float, scope: anyio.CancelScope) -> None:
+        with scope:
+            await anyio.sleep(max(0.0, opening - self._clock.monotonic()))
+        self._alarm = None
+        for limit in self._limits.opened(self._clock.monotonic()):
+            self._scheduler.unpark(limit)
+        self._start_more()
+
+    # -- running and settling -----------------------------------------------------------------
+
+    async def _work(self, number: int | None) -> None:
+        """A worker: runs a task, then the best next one, until there is none."""
+        while number is not None and not self._stopping:
+            await self._run_task(number)
+            self.running -= 1
+            number = self._admit()
+            self._start_more()
+            if number is not None:
+                await self._give_turn()
+        self._notice_the_end()
+
+    async def _give_turn(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._turn_began > TURN_SECONDS:
+            await checkpoint()
+            self._turn_began = self._clock.monotonic()
+
+    async def _run_task(self, number: int) -> None:
+        entry = self._entries[number]
+        task = entry.job.task
+        started_at, began = self._clock.utc(), self._clock.monotonic()
+        start = Start(entry.job, self._outputs, Outcome(), self._report)
+        if self._emit is not None:
+            self._report(TaskStarted(task.task_id, task.agent))
+        try:
+            await self._runner.run(start)
+        except anyio.get_cancelled_exc_class():
+            self.stop(None)  # when the cancellation came from outside
+            outcome = start.outcome
+            outcome.status, outcome.output = TaskStatus.CANCELLED, None
+            outcome.error = self._cancellation(began=True)
+            self._end(number, outcome, started_at, began)
+            raise
+        self._end(number, start.outcome, started_at, began)
+
+    def _end(self, number: int, outcome: Outcome, started_at: str, began: float) -> None:
+        """A task that ran has ended: limits, records, dependents, in this order."""
+        entry = self._entries[number]
+        task = entry.job.task
+        if entry.needs is not NOTHING and entry.needs is not None:
+            for limit in self._limits.release(entry.needs):
+                self._scheduler.unpark(limit)
+        result = TaskResult(
+            task_id=task.task_id,
+            agent=task.agent,
+            backend=outcome.backend,
+            status=outcome.status,
+            output=outcome.output,
+            error=outcome.error,
+            execution_time_ms=round((self._clock.monotonic() - began) * 1000, 3),
+            attempts=len(outcome.attempts),
+            started_at=started_at,
+            finished_at=self._clock.utc(),
+            usage=outcome.usage,
+            warnings=outcome.warnings,
+        )
+        succeeded = outcome.status is TaskStatus.SUCCESS
+        if succeeded and outcome.output is not None:
+            self._outputs[task.task_id] = outcome.output
+        self._publish(entry, result, outcome)
+        self._settle_blocked(self._scheduler.settle(number, succeeded=succeeded))
+        if self._fail_fast and not succeeded:
+            self.stop("fail_fast")
+
+    def _settle_blocked(self, blocked: Iterable[Blocked]) -> None:
+        for number, causes in ((b.number, b.root_causes) for b in blocked):
+            names = tuple(self.graph.ids[cause] for cause in causes)
+            shown = ", ".join(f"'{name}'" for name in names[:5]) + (
+                ", ..." if len(names) > 5 else ""
+            )
+            error = TaskError(
+                ErrorType.DEPENDENCY,
+                f"not started: {shown} did not succeed",
+                details={"blocked_by": names},
+            )
+            self._settle_unstarted(number, TaskStatus.BLOCKED, error, names)
+
+    def _abandon_the_rest(self) -> None:
+        """What has not started is cancelled; also a worker that was cancelled before its first step."""
+        for number in self._scheduler.abandon():
+            self._settle_unstarted(number, TaskStatus.CANCELLED, self._cancellation(began=False))
+        if self._group is not None:
+            return
+        for number, entry in enumerate(self._entries):
+            if entry.result is None:
+                self._scheduler.settle(number, succeeded=False)
+                self._settle_unstarted(
+                    number, TaskStatus.CANCELLED, self._cancellation(began=False)
+                )
+
+    def _settle_unstarted(
+        self, number: int, status: TaskStatus, error: TaskError, blocked_by: tuple[str, ...] = ()
+    ) -> None:
+        entry = self._entries[number]
+        task = entry.job.task
+        result = TaskResult(
+            task.task_id, task.agent, None, status, error=error, blocked_by=blocked_by,
+            finished_at=self._clock.utc(),
+        )  # fmt: skip
+        self._publish(entry, result, Outcome(status, input=task.input_data))
+
+    def _publish(self, entry: _Entry, result: TaskResult, outcome: Outcome) -> None:
+        """The result is final: recorded first, then told to whoever waits for it."""
+        entry.result = result
+        if self._emit is not None:
+            self._report(
+                TaskFinished(
+                    result, entry.job.task.description, outcome.input,
+                    outcome.attempts, outcome.mcp_calls, outcome.events,
+                )
+            )  # fmt: skip
+        if entry.settled is not None:
+            entry.settled.set()
+
+    def _report(self, event: Event) -> None:
+        if self._emit is None or self._record_error is not None:
+            return
+        try:
+            self._emit(event)
+        except RecordError as error:
+            self._record_error = error
+            self.stop(None)
+
+    def _cancellation(self, *, began: bool) -> TaskError:
+        why = _CAUSES.get(self.stopped, "the dispatch was cancelled")
+        if self._record_error is not None:
+            why = str(self._record_error)
+        what = "cancelled while it ran" if began else "not started"
+        details = {"cause": self.stopped}
+        return TaskError(ErrorType.CANCELLED, f"{what}: {why}", retryable=True, details=details)
+
+    def _notice_the_end(self) -> None:
+        if self._drained is None or self._stopping:
+            return
+        if self._scheduler.unsettled == 0:
+            if self._closed:
+                self._drained.set()
+        elif self._closed and self.running == 0 and self._limits.next_opening() is None:
+            raise InternalError("nothing runs, nothing may start, and tasks are left")
+
+    def _result_of(self, number: int) -> TaskResult:
+        result = self._entries[number].result
+        if result is None:
+            raise InternalError(f"task '{self.graph.ids[number]}' has no result")
+        return result
+
+
+NOTHING = Needs()
+"""Takes nothing: most tasks, and no work at all for them."""
+
+_CAUSES: dict[StopCause, str] = {
+    "timeout": "the dispatch timeout passed",
+    "fail_fast": "another task failed and fail_fast is on",
+    "SIGINT": "interrupted by SIGINT",
+    "SIGTERM": "interrupted by SIGTERM",
+    "SIGHUP": "interrupted by SIGHUP",
+    "budget": "the budget is spent",
+}
+
+
+def _declared(job: Job) -> TaskDeclared:
+    task = job.task
+    return TaskDeclared(task.task_id, task.agent, task.description, tuple(task.dependencies))

@@ -1,0 +1,204 @@
+"""Which task may start next. A pure state machine: no clock, no I/O, no event loop.
+
+Promises, each tried by a property test over any graph and any interleaving:
+
+* a task becomes ready exactly once, and only when all its dependencies have settled;
+* among ready tasks the order is priority, then longest remaining path, then request order;
+* a task is blocked if and only if `run_when` can no longer hold, and names every root cause;
+* every task settles exactly once; settling costs time in proportion to the dependents only.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from heapq import heappop, heappush
+
+from dispatch_runner.engine.graph import Graph
+from dispatch_runner.errors import InternalError
+from dispatch_runner.models import RunWhen
+
+MAX_ROOT_CAUSES = 100
+"""How many root causes a blocked task names; a join of ten thousand failures stays readable."""
+
+
+class State(Enum):
+    """Where a task is."""
+
+    WAITING = "waiting"
+    """Some dependency has not settled."""
+    READY = "ready"
+    """Could start; also while it is parked at a limit."""
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """Ran or was cancelled, and did not succeed."""
+    BLOCKED = "blocked"
+    """Never ran, because of the tasks it depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A task that can no longer run, and the tasks whose failure stopped it."""
+
+    number: int
+    root_causes: tuple[int, ...]
+
+
+Entry = tuple[int, float, int]
+"""A place in the ready queue: negated priority, negated remaining path, number."""
+
+
+class Scheduler:
+    """The ready queue and the states of all tasks of a graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.state: list[State] = []
+        self._entry: list[Entry] = []
+        self._run_when: list[RunWhen] = []
+        self._waiting: list[int] = []
+        self._failed: list[int] = []
+        self._roots: dict[int, tuple[int, ...]] = {}
+        self._ready: list[Entry] = []
+        self._parked: dict[Hashable, list[Entry]] = {}
+        self._sent_by: dict[int, Hashable] = {}
+        self._sending: set[Hashable] = set()
+        self.unsettled = 0
+
+    def add(
+        self, new: range, priorities: Sequence[int], run_when: Sequence[RunWhen]
+    ) -> list[Blocked]:
+        """Takes in tasks that were just added to the graph; some may be blocked at once."""
+        for number, priority in zip(new, priorities, strict=True):
+            self._entry.append((-priority, -self._graph.remaining[number], number))
+            dependencies = [
+                self.state[up] for up in self._graph.dependencies[number] if up < new.start
+            ]
+            settled = [s for s in dependencies if s in _SETTLED]
+            self._waiting.append(len(self._graph.dependencies[number]) - len(settled))
+            self._failed.append(sum(s is not State.SUCCEEDED for s in settled))
+        self._run_when.extend(run_when)
+        self.state.extend([State.WAITING] * len(new))
+        self.unsettled += len(new)
+        blocked: list[Blocked] = []
+        for number in new:
+            if not self._waiting[number] and self.state[number] is State.WAITING:
+                self._release(number, blocked)
+        self._spread(blocked)
+        return blocked
+
+    def pop(self) -> int | None:
+        """The best ready task, out of the queue. The caller starts it or parks it."""
+        return heappop(self._ready)[2] if self._ready else None
+
+    def start(self, number: int) -> None:
+        """A popped task was admitted."""
+        self.state[number] = State.RUNNING
+        sender = self._sent_by.pop(number, None)
+        if sender is not None:
+            self._send(sender)
+
+    def park(self, number: int, limit: Hashable) -> None:
+        """A popped task was refused by a limit: it waits there until `unpark`."""
+        heappush(self._parked.setdefault(limit, []), self._entry[number])
+        sender = self._sent_by.pop(number, None)
+        if sender is None:
+            return
+        if sender == limit:
+            self._sending.discard(sender)
+        else:
+            self._send(sender)
+
+    def unpark(self, limit: Hashable) -> None:
+        """A limit may admit again: its best waiter goes back into the queue.
+
+        One at a time: the next waiter follows when that one was admitted, so that a lock with ten
+        thousand waiters costs one try a release and not ten thousand.
+        """
+        if limit not in self._sending:
+            self._send(limit)
+
+    def _send(self, limit: Hashable) -> None:
+        waiters = self._parked.get(limit)
+        if not waiters:
+            self._parked.pop(limit, None)
+            self._sending.discard(limit)
+            return
+        entry = heappop(waiters)
+        self._sent_by[entry[2]] = limit
+        self._sending.add(limit)
+        heappush(self._ready, entry)
+
+    def settle(self, number: int, *, succeeded: bool) -> list[Blocked]:
+        """A running task ended. Returns what is blocked by that, in the order in which it happened."""
+        if self.state[number] is not State.RUNNING:
+            state = self.state[number].value
+            raise InternalError(f"task '{self._graph.ids[number]}' settles while it is {state}")
+        self._settle(number, State.SUCCEEDED if succeeded else State.FAILED)
+        blocked: list[Blocked] = []
+        self._tell_dependents(number, blocked)
+        self._spread(blocked)
+        return blocked
+
+    def _spread(self, blocked: list[Blocked]) -> None:
+        for cause in blocked:  # grows while it is walked: blocked tasks block others
+            self._tell_dependents(cause.number, blocked)
+
+    def abandon(self) -> list[int]:
+        """Settles everything that has not started, as failed; returns it. What runs is left alone."""
+        rest = [n for n, state in enumerate(self.state) if state in {State.WAITING, State.READY}]
+        for number in rest:
+            self._settle(number, State.FAILED)
+        self._ready.clear()
+        self._parked.clear()
+        self._sent_by.clear()
+        self._sending.clear()
+        return rest
+
+    def _settle(self, number: int, state: State) -> None:
+        self.state[number] = state
+        self.unsettled -= 1
+
+    def _tell_dependents(self, number: int, blocked: list[Blocked]) -> None:
+        failed = self.state[number] is not State.SUCCEEDED
+        for dependent in self._graph.dependents[number]:
+            if self.state[dependent] is not State.WAITING:
+                continue  # abandoned
+            self._waiting[dependent] -= 1
+            self._failed[dependent] += failed
+            if not self._waiting[dependent]:
+                self._release(dependent, blocked)
+
+    def _release(self, number: int, blocked: list[Blocked]) -> None:
+        """All dependencies have settled: the task is ready, or it is blocked."""
+        if self._may_run(number):
+            self.state[number] = State.READY
+            heappush(self._ready, self._entry[number])
+            return
+        self._roots[number] = roots = self._root_causes(number)
+        self._settle(number, State.BLOCKED)
+        blocked.append(Blocked(number, roots))
+
+    def _may_run(self, number: int) -> bool:
+        failed = self._failed[number]
+        match self._run_when[number]:
+            case "all_success":
+                return failed == 0
+            case "all_done":
+                return True
+            case "one_success":
+                return failed == 0 or failed < len(self._graph.dependencies[number])
+
+    def _root_causes(self, number: int) -> tuple[int, ...]:
+        roots: dict[int, None] = {}
+        for dependency in self._graph.dependencies[number]:
+            if self.state[dependency] is State.BLOCKED:
+                roots.update(dict.fromkeys(self._roots[dependency]))
+            elif self.state[dependency] is State.FAILED:
+                roots[dependency] = None
+            if len(roots) >= MAX_ROOT_CAUSES:
+                break
+        return tuple(roots)[:MAX_ROOT_CAUSES]
+
+
+_SETTLED = frozenset({State.SUCCEEDED, State.FAILED, State.BLOCKED})

@@ -1,0 +1,87 @@
+"""Where a dispatch stands, kept up to date event by event at constant cost."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from dispatch_runner.events import (
+    AttemptFailed,
+    DispatchFinished,
+    DispatchStarted,
+    DispatchStopping,
+    Event,
+    TaskFinished,
+    TasksAdded,
+    TaskStarted,
+)
+from dispatch_runner.models import Result, TaskError, TaskResult, TaskStatus
+
+REMEMBERED = 100
+"""How many of the latest outcomes are kept: more than a terminal has rows."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A task that has started and not settled. Times are those given to `Tally.add`."""
+
+    task_id: str
+    agent: str
+    description: str
+    since: float
+    attempt: int = 1
+    error: TaskError | None = None
+    """Why the attempt before this one failed."""
+    retry_at: float = 0.0
+    """When this attempt starts, or started."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts, what runs, and what settled last."""
+
+    correlation_id: str = ""
+    started_at: float = 0.0
+    total: int = 0
+    settled: int = 0
+    counts: dict[TaskStatus, int] = field(default_factory=lambda: dict.fromkeys(TaskStatus, 0))
+    running: dict[str, Running] = field(default_factory=dict)
+    """By task id; the one that started first comes first."""
+    failures: deque[TaskResult] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    """The latest errors and timeouts."""
+    others: deque[TaskResult] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    """The latest successes, blocked and cancelled tasks."""
+    stopping: str | None = None
+    result: Result | None = None
+    _descriptions: dict[str, str] = field(default_factory=dict)
+
+    def add(self, event: Event, now: float) -> None:
+        match event:
+            case TaskStarted():
+                description = self._descriptions.pop(event.task_id, "")
+                self.running[event.task_id] = Running(event.task_id, event.agent, description, now)
+            case TaskFinished():
+                self._settle(event.result)
+            case AttemptFailed():
+                self._retry(event, now)
+            case TasksAdded():
+                self.total += len(event.tasks)
+                self._descriptions.update((t.task_id, t.description) for t in event.tasks)
+            case DispatchStarted():
+                self.correlation_id = event.correlation_id
+                self.started_at = now
+            case DispatchStopping():
+                self.stopping = event.cause
+            case DispatchFinished():
+                self.result = event.result
+
+    def _settle(self, result: TaskResult) -> None:
+        self.running.pop(result.task_id, None)
+        self.settled += 1
+        self.counts[result.status] += 1
+        failed = result.status is TaskStatus.ERROR or result.status is TaskStatus.TIMEOUT
+        (self.failures if failed else self.others).append(result)
+
+    def _retry(self, event: AttemptFailed, now: float) -> None:
+        if running := self.running.get(event.task_id):
+            running.attempt = event.attempt + 1
+            running.error = event.error
+            running.retry_at = now + event.retry_in
