@@ -36,8 +36,10 @@ _BODY = re.compile(rf'\$\{{tasks((?:[^"}}$]|\$(?!\{{)|{_QUOTED})*+)\}}', re.DOTA
 _QUOTED_ID = re.compile(rf"\[({_QUOTED})\]\.output(?=[.\[]|$)", re.DOTALL)
 _OUTPUT = re.compile(r"\.output(?=[.\[]|$)")
 _STEP = re.compile(rf'\.([^.\[\]"]+)|\[([0-9]+)\]|\[({_QUOTED})\]', re.DOTALL)
+_MAX_LENGTH = 1_000
+_MAX_ID = 200
 _SHOWN = 80
-_FORM = "write ${tasks.ID.output.PATH}, or $${ for a literal ${"
+FORM = "write ${tasks.ID.output.PATH}, or $${ for a literal ${"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +50,22 @@ class Reference:
     """Keys and indexes of the string that holds it, below the value that was searched."""
     text: str
     """As written, with `${` and `}`; bounded when it is malformed."""
-    readings: tuple[tuple[str, tuple[str, ...]], ...]
-    """What it may mean: task id and path, longest id first. Empty when it is malformed."""
+    readings: tuple[tuple[str, str], ...]
+    """What it may mean: task id and unread path, longest id first. Empty when it is malformed."""
     whole: bool = False
     """Whether it is the whole string."""
 
     def target(self, known: Container[str]) -> tuple[str, tuple[str, ...]] | None:
-        """The id and path that it means among the known ids, or null if there is no such task."""
-        return next((reading for reading in self.readings if reading[0] in known), None)
+        """The id and path that it means among the known ids; null if there is no such task.
 
-    @property
-    def problem(self) -> str | None:
-        """What is wrong with its form, or null."""
-        return None if self.readings else f"reference {self.text!r} is malformed"
+        Raises:
+            ValueError: the reference is malformed; the message says so.
+        """
+        task_id, path = next((it for it in self.readings if it[0] in known), (None, ""))
+        steps = _steps(path)
+        if not self.readings or steps is None:
+            raise ValueError(f"reference {_short(self.text)!r} is malformed")
+        return None if task_id is None else (task_id, steps)
 
 
 def has_references(value: object) -> bool:
@@ -147,10 +152,11 @@ class _Resolver:
         return raw
 
     def _value(self, reference: Reference) -> Any:
-        target = reference.target(self._outputs)
+        try:
+            target = reference.target(self._outputs)
+        except ValueError as error:
+            raise AgentError(ErrorType.INVALID_INPUT, str(error), hint=FORM) from None
         if target is None:
-            if reference.problem:
-                raise AgentError(ErrorType.INVALID_INPUT, reference.problem, hint=_FORM)
             raise _dependency(f"{reference.text!r} names no task that this one depends on")
         task_id, path = target
         output = self._outputs[task_id]
@@ -193,7 +199,7 @@ def _nothing_there(value: Any, step: str, before: Sequence[str], task_id: str) -
 
 
 def _did_you_mean(step: str, keys: list[str]) -> str | None:
-    import difflib  # noqa: PLC0415 - only when something is wrong
+    import difflib
 
     close = difflib.get_close_matches(step[:_SHOWN], keys, n=1)
     return f"did you mean {close[0]!r}?" if close else None
@@ -207,19 +213,28 @@ def _dependency(
 
 def _strings(value: object) -> Iterator[tuple[Location, str]]:
     """Every string that has a `${`, with its place, in the value's order."""
-    stack: list[tuple[Location, object]] = [((), value)]
+    # A place is a linked list until it is asked for: as tuples, deep nesting would be quadratic.
+    stack: list[tuple[_Place, object]] = [(None, value)]
     while stack:
-        location, current = stack.pop()
+        place, current = stack.pop()
         if isinstance(current, str):
             if "${" in current:
-                yield location, current
-            continue
-        children: list[tuple[Location, object]] = []
-        if isinstance(current, dict):
-            children = [((*location, key), child) for key, child in current.items()]
+                yield _location(place), current
+        elif isinstance(current, dict):
+            stack.extend(reversed([((place, key), child) for key, child in current.items()]))
         elif isinstance(current, list):
-            children = [((*location, index), child) for index, child in enumerate(current)]
-        stack.extend(reversed(children))
+            stack.extend(reversed([((place, at), child) for at, child in enumerate(current)]))
+
+
+_Place = tuple[Any, str | int] | None
+
+
+def _location(place: _Place) -> Location:
+    keys: list[str | int] = []
+    while place is not None:
+        place, key = place
+        keys.append(key)
+    return tuple(reversed(keys))
 
 
 def _parts(text: str, location: Location) -> Iterator[str | Reference]:
@@ -235,7 +250,7 @@ def _parts(text: str, location: Location) -> Iterator[str | Reference]:
         body = _BODY.match(text, mark.start())
         readings = _readings(body[1]) if body else ()
         if body is None or not readings:
-            yield Reference(location, _short(text[mark.start() : mark.start() + 200]), ())
+            yield Reference(location, text[mark.start() : mark.start() + _SHOWN], ())
             return
         position = body.end()
         yield Reference(location, body[0], readings, whole=body[0] == text)
@@ -243,23 +258,25 @@ def _parts(text: str, location: Location) -> Iterator[str | Reference]:
         yield text[position:]
 
 
-def _readings(body: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _readings(body: str) -> tuple[tuple[str, str], ...]:
     """Every way to cut `.ID.output.PATH` or `["ID"].output.PATH` into id and path."""
+    if len(body) > _MAX_LENGTH:
+        return ()
     if quoted := _QUOTED_ID.match(body):
         task_id = _unquoted(quoted[1])
-        path = _path(body[quoted.end() :])
-        return ((task_id, path),) if task_id and path is not None else ()
+        return ((task_id, body[quoted.end() :]),) if task_id else ()
     if not body.startswith("."):
         return ()
-    cuts = [(body[1 : cut.start()], _path(body[cut.end() :])) for cut in _OUTPUT.finditer(body, 1)]
-    return tuple((task_id, path) for task_id, path in reversed(cuts) if task_id and path is not None)
+    cuts = [(body[1 : cut.start()], body[cut.end() :]) for cut in _OUTPUT.finditer(body, 2)]
+    return tuple(cut for cut in reversed(cuts) if len(cut[0]) <= _MAX_ID)
 
 
-def _path(text: str) -> tuple[str, ...] | None:
+def _steps(path: str) -> tuple[str, ...] | None:
+    """The keys and indexes of a path; null when it is malformed."""
     steps: list[str] = []
     position = 0
-    while position < len(text):
-        step = _STEP.match(text, position)
+    while position < len(path):
+        step = _STEP.match(path, position)
         if step is None:
             return None
         name = _unquoted(step[3]) if step[3] else step[1] or step[2]

@@ -22,31 +22,29 @@ class Guarded:
     """Passes events on until the report fails once; then tells `on_drop` why, and is silent."""
 
     def __init__(self, report: Report, on_drop: Callable[[str], None]) -> None:
-        self._report: Report | None = report
+        self._report = report
         self._on_drop = on_drop
+        self._dropped = False
 
     def __call__(self, event: Event) -> None:
-        if self._report is None:
+        if self._dropped:
             return
         try:
             self._report(event)
         except Exception as failure:  # noqa: BLE001 - whatever it was, it is not the dispatch's
-            self._drop(self._report, failure)
+            self._drop(failure)
 
     def close(self) -> None:
-        """Closes the report, once. Never raises."""
-        if self._report is None:
-            return
+        """Closes the report, also one that was dropped: not before, because closing may wait."""
         try:
             self._report.close()
         except Exception as failure:  # noqa: BLE001 - as above
-            self._drop(None, failure)
-        self._report = None
+            self._drop(failure)
 
-    def _drop(self, report: Report | None, failure: Exception) -> None:
-        self._report = None
-        if report is not None:
-            with suppress(Exception):
-                report.close()
-        with suppress(Exception):
-            self._on_drop(f"progress report dropped: {one_line(str(failure)) or type(failure).__name__}")
+    def _drop(self, failure: Exception) -> None:
+        if self._dropped:
+            return
+        self._dropped = True
+        why = one_line(str(failure)) or type(failure).__name__
+        with suppress(Exception):  # it may well write to the stream that has just failed
+            self._on_drop(f"progress report dropped: {why}")

@@ -55,7 +55,7 @@ class Lines:
             case TasksAdded():
                 self._put(now, "added", _tasks(len(event.tasks)))
             case DispatchStopping():
-                self._put(now, "stopping", label(event.cause))
+                self._put(now, "stopping", event.cause or "cancelled")
             case DispatchFinished():
                 self._summarise(event)
 

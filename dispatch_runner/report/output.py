@@ -184,7 +184,7 @@ class LineWriter:
         """Waits for the lines to be written; see `Pump.close`."""
         self._pump.close()
 
-    def _take(self, closing: bool) -> str:  # noqa: ARG002, FBT001 - a `produce`
+    def _take(self, closing: bool) -> str:
         lines = [self._pending.popleft() for _ in range(len(self._pending))]
         self._taken += sum(map(len, lines))
         return "".join(f"{line}\n" for line in lines)

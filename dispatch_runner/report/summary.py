@@ -4,7 +4,12 @@ from dispatch_runner.models import Result, Summary, TaskResult, TaskStatus, Usag
 from dispatch_runner.report.wording import WORD, duration, label, one_line, reason
 
 NAMED_FAILURES = 10
-_NOUNS = {"failed": "failed", "timed_out": "timed out", "blocked": "blocked", "cancelled": "cancelled"}
+_NOUNS = {
+    "failed": "failed",
+    "timed_out": "timed out",
+    "blocked": "blocked",
+    "cancelled": "cancelled",
+}
 
 
 def summary_lines(result: Result) -> list[str]:
@@ -15,7 +20,11 @@ def summary_lines(result: Result) -> list[str]:
     failures = [each for each in result.results if _failed(each)]
     return [
         _headline(result),
-        *(f"  {part}" for part in (_measured(result.summary), _consumed(result.summary.usage)) if part),
+        *(
+            f"  {part}"
+            for part in (_measured(result.summary), _consumed(result.summary.usage))
+            if part
+        ),
         *(line for each in failures[:NAMED_FAILURES] for line in _failure(each)),
         *_more(len(failures) - NAMED_FAILURES),
         *(f"  warning: {one_line(each)}" for each in result.warnings),
@@ -28,7 +37,9 @@ def _headline(result: Result) -> str:
     counts = [f"{summary.successful} of {summary.total_tasks} succeeded"]
     counts += [f"{n} {noun}" for field, noun in _NOUNS.items() if (n := getattr(summary, field))]
     stopped = f"; stopped by {result.interrupted}" if result.interrupted else ""
-    return f"{result.status}: {', '.join(counts)} in {duration(summary.total_time_ms / 1000)}{stopped}"
+    return (
+        f"{result.status}: {', '.join(counts)} in {duration(summary.total_time_ms / 1000)}{stopped}"
+    )
 
 
 def _measured(summary: Summary) -> str:

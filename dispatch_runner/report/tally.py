@@ -50,6 +50,7 @@ class Tally:
     others: deque[TaskResult] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     """The latest successes, blocked and cancelled tasks."""
     stopping: str | None = None
+    """Why new starts have ended, once they have."""
     result: Result | None = None
     _descriptions: dict[str, str] = field(default_factory=dict)
 
@@ -69,7 +70,7 @@ class Tally:
                 self.correlation_id = event.correlation_id
                 self.started_at = now
             case DispatchStopping():
-                self.stopping = event.cause
+                self.stopping = event.cause or "cancelled"
             case DispatchFinished():
                 self.result = event.result
 

@@ -17,7 +17,8 @@ COLLECTION_OF = re.compile(
     r"^(?:list|array|sequence|set|batch|collection)s? of (?P<what>.+)$", re.IGNORECASE
 )
 MAPPING_OF = re.compile(
-    r"^(?:dict|dictionary|map|mapping)s?(?: (?:of|from) (?P<key>.+?) to (?P<value>.+))$", re.IGNORECASE
+    r"^(?:dict|dictionary|map|mapping)s?(?: (?:of|from) (?P<key>.+?) to (?P<value>.+))$",
+    re.IGNORECASE,
 )
 COUNT_OF = re.compile(r"^(?:number|count) of (?P<what>.+)$", re.IGNORECASE)
 WHETHER = re.compile(
@@ -34,7 +35,7 @@ RANGE = re.compile(
     rf"(?:between|from|in|range)?\s*({NUMBER})\s*(?:to|and|-|\.\.\.?|–|through)\s*({NUMBER})"
 )
 DEFAULT = re.compile(
-    r"\b(?:defaults?(?: value)?(?: is| of| to)?\s*[:=]?|=)\s*(?P<value>'[^']*'|\"[^\"]*\"|`[^`]*`|[^\s,;)]+)",
+    r"(?:\bdefaults?(?: value)?(?: is| of| to)?\s*[:=]?|(?<![<>])=)\s*(?P<value>'[^']*'|\"[^\"]*\"|`[^`]*`|[^\s,;)]+)",
     re.IGNORECASE,
 )
 MAX_NAME_WORDS = 4
@@ -52,8 +53,7 @@ def parse_field(phrase: str) -> FieldSpec | None:
     if named is None:
         return None
     name, inferred, spelled = named
-    stated = _stated_type(notes)
-    type_ = stated or inferred
+    type_ = _stated_type(notes) or _bounded(inferred, notes)
     return _build(name, type_, optional, notes, printable(phrase.strip(" -*"), 200), spelled)
 
 
@@ -69,19 +69,27 @@ def _split(text: str) -> tuple[str, str]:
     assigned = re.match(rf"({NAME})\s*=\s*(\S+)$", text)
     if assigned:
         return assigned.group(1), f"default {assigned.group(2)}"
-    typed = re.match(r"(.+?)\s+(?:as|being|which is|that is)\s+(an?\s.+|list\s.+|one of\s.+)$", text)
+    typed = re.match(
+        r"(.+?)\s+(?:as|being|which is|that is)\s+(an?\s.+|list\s.+|one of\s.+)$", text
+    )
     if typed:
         return typed.group(1), typed.group(2)
     of = re.match(r"(.+?)\s+(one of\s.+|of either\s.+)$", text)
     if of:
         return of.group(1), of.group(2).replace("of either", "one of")
-    cut = re.match(r"(.+?)\s+(default(?:s|ing)?\b.*|between\b.*|at least\b.*|at most\b.*|up to \d.*)$", text)
+    cut = re.match(
+        r"(.+?)\s+(default(?:s|ing)?\b.*|between\b.*|at least\b.*|at most\b.*|up to \d.*)$", text
+    )
     return (cut.group(1), cut.group(2)) if cut else (text, "")
 
 
 def _name_and_type(head: str) -> tuple[str, FieldType, str] | None:
     """Name, its usual type, and the words it came from."""
-    for pattern, reader in ((COLLECTION_OF, _collection), (MAPPING_OF, _mapping), (COUNT_OF, _count)):
+    for pattern, reader in (
+        (COLLECTION_OF, _collection),
+        (MAPPING_OF, _mapping),
+        (COUNT_OF, _count),
+    ):
         found = pattern.match(head)
         if found:
             return reader(found)
@@ -93,7 +101,9 @@ def _name_and_type(head: str) -> tuple[str, FieldType, str] | None:
         spelled = exact.group(1) if exact else head
         name = identifier(spelled)
         return name, type_of_name(name), spelled
-    words = re.findall(r"[A-Za-z0-9]+", re.split(r"\b(?:of|for|in|from|to|by|on|at|that|which|with)\b", head)[0])
+    words = re.findall(
+        r"[A-Za-z0-9]+", re.split(r"\b(?:of|for|in|from|to|by|on|at|that|which|with)\b", head)[0]
+    )
     if not 0 < len(words) <= MAX_NAME_WORDS or words[0].isdigit():
         return None
     name = identifier(" ".join(words))
@@ -108,19 +118,27 @@ def _collection(found: re.Match[str]) -> tuple[str, FieldType, str] | None:
     named = type_of_phrase(f"list of {what}")
     usual = type_of_name(plural)
     plain = named is not None and named.item is not None and named.item.base != "str"
-    type_ = named if plain and named is not None else usual if usual.base == "list" else list_of(type_of_name(singular(name)))
+    type_ = (
+        named
+        if plain and named is not None
+        else usual
+        if usual.base == "list"
+        else list_of(type_of_name(singular(name)))
+    )
     return plural, type_, what
 
 
 def _mapping(found: re.Match[str]) -> tuple[str, FieldType, str]:
     key, value = found.group("key"), found.group("value")
     name = identifier(f"{value} by {singular(key)}")
-    held = type_of_phrase(value) or type_of_name(identifier(value))
+    held = type_of_phrase(value) or type_of_name(identifier(singular(value)))
     return name, FieldType("dict", held.plain()), value
 
 
 def _count(found: re.Match[str]) -> tuple[str, FieldType, str]:
-    words = re.findall(r"[A-Za-z0-9]+", re.split(r"\b(?:that|which|in|from|to)\b", found.group("what"))[0])
+    words = re.findall(
+        r"[A-Za-z0-9]+", re.split(r"\b(?:that|which|in|from|to)\b", found.group("what"))[0]
+    )
     name = identifier(f"{singular(' '.join(words[-2:]).lower())} count")
     return name, FieldType("int"), found.group(0)
 
@@ -131,7 +149,9 @@ def _whether(what: str) -> tuple[str, FieldType, str] | None:
         return None
     if words[0] in {"was", "were", "are"}:
         words[0] = "is"
-    name = identifier(" ".join(words if words[0] in {"is", "has", "can", "should"} else ["is", *words[:2]]))
+    name = identifier(
+        " ".join(words if words[0] in {"is", "has", "can", "should"} else ["is", *words[:2]])
+    )
     return name, FieldType("bool"), what
 
 
@@ -139,7 +159,9 @@ def _stated_type(notes: str) -> FieldType | None:
     """The type that the notes spell: the first comma-separated part that is one."""
     if not notes:
         return None
-    choice = re.search(r"\b(?:one of|either|enum:?)\s+(.+?)(?:[;)]|,?\s*defaults?\b|$)", notes, re.IGNORECASE)
+    choice = re.search(
+        r"\b(?:one of|either|enum:?)\s+(.+?)(?:[;)]|,?\s*defaults?\b|$)", notes, re.IGNORECASE
+    )
     if choice:
         values = enum_values(choice.group(1))
         if len(values) > 1:
@@ -148,7 +170,9 @@ def _stated_type(notes: str) -> FieldType | None:
     if whole is not None:
         return whole
     for part in re.split(r"[,;]\s*|\s[-–]\s|\.\s", notes):  # noqa: RUF001
-        found = type_of_phrase(re.split(r"\b(?:default|between|from|at least|at most)\b|=", part)[0])
+        found = type_of_phrase(
+            re.split(r"\b(?:default|between|from|at least|at most)\b|=", part)[0]
+        )
         if found is not None:
             return found
     bar = re.match(r"^['\"]?\w+['\"]?(?:\s*\|\s*['\"]?\w+['\"]?)+", notes)
@@ -167,6 +191,14 @@ def _build(
         bounds = ()
     original = spelled if spelled != name and re.fullmatch(NAME, spelled) else ""
     return FieldSpec(name, type_, description, default, has_default, bounds, original)
+
+
+def _bounded(inferred: FieldType, notes: str) -> FieldType:
+    """A number, where only the limits in the notes say so."""
+    lower = DEFAULT.sub("", notes).lower()
+    if inferred.base != "str" or re.search(r"\b(?:characters|long|items|entries)\b", lower):
+        return inferred
+    return FieldType("float") if _number_bounds(lower) else inferred
 
 
 def _default(notes: str, type_: FieldType) -> tuple[Scalar | tuple[()], bool]:
@@ -205,9 +237,15 @@ def _number(text: str, base: str) -> tuple[Scalar, bool]:
 def _bounds(notes: str, type_: FieldType) -> tuple[tuple[str, float], ...]:
     """Limits that the notes state: on the value of a number, on the length of a text or list."""
     if type_.base == "str" or type_.base == "list":
-        found: dict[str, float] = {"min_length": 1} if re.search(r"non-?\s?empty|not empty", notes) else {}
-        longest = re.search(r"(?:at most|up to|max(?:imum)?(?: of)?) (\d+) (?:characters|items|entries)", notes)
-        return tuple({**found, **({"max_length": int(longest.group(1))} if longest else {})}.items())
+        found: dict[str, float] = (
+            {"min_length": 1} if re.search(r"non-?\s?empty|not empty", notes) else {}
+        )
+        longest = re.search(
+            r"(?:at most|up to|max(?:imum)?(?: of)?) (\d+) (?:characters|items|entries)", notes
+        )
+        return tuple(
+            {**found, **({"max_length": int(longest.group(1))} if longest else {})}.items()
+        )
     return _number_bounds(notes) if type_.numeric else ()
 
 
@@ -224,10 +262,15 @@ def _number_bounds(notes: str) -> tuple[tuple[str, float], ...]:
         found.setdefault("ge", 0.0)
     elif re.search(r"\bpositive\b", notes):
         found.setdefault("gt", 0.0)
-    low, high = max(found.get("ge", -1e308), found.get("gt", -1e308)), min(found.get("le", 1e308), found.get("lt", 1e308))
+    low, high = (
+        max(found.get("ge", -1e308), found.get("gt", -1e308)),
+        min(found.get("le", 1e308), found.get("lt", 1e308)),
+    )
     return tuple(found.items()) if low < high else ()
 
 
 def _within(value: float, bounds: tuple[tuple[str, float], ...]) -> bool:
     tests = {"ge": value.__ge__, "gt": value.__gt__, "le": value.__le__, "lt": value.__lt__}
-    return all(float(value) == limit or bool(tests[key](limit)) for key, limit in bounds if key in tests)
+    return all(
+        float(value) == limit or bool(tests[key](limit)) for key, limit in bounds if key in tests
+    )

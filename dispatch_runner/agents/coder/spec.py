@@ -7,7 +7,18 @@ NodeType = Literal["Effect", "Compute", "Reducer", "Orchestrator"]
 NODE_TYPES: tuple[NodeType, ...] = ("Effect", "Compute", "Reducer", "Orchestrator")
 
 Base = Literal[
-    "str", "int", "float", "bool", "bytes", "datetime", "date", "UUID", "json", "enum", "list", "dict"
+    "str",
+    "int",
+    "float",
+    "bool",
+    "bytes",
+    "datetime",
+    "date",
+    "UUID",
+    "json",
+    "enum",
+    "list",
+    "dict",
 ]
 Scalar = str | int | float | bool | None
 

@@ -29,7 +29,9 @@ NAMED: dict[str, FieldType] = {
 }
 """Spelled types, of Python, of JSON Schema and of English."""
 
-COLLECTION = re.compile(r"^(?:list|array|sequence|set|tuple|batch|collection|iterable)s?(?: of |\[)")
+COLLECTION = re.compile(
+    r"^(?:list|array|sequence|set|tuple|batch|collection|iterable)s?(?: of |\[)"
+)
 MAPPING = re.compile(r"^(?:dict|dictionary|map|mapping)(?:\[\s*\w+\s*,| of \w+ to | from \w+ to )")
 ENUM = re.compile(r"^(?:one of|either|enum(?:eration)?(?: of)?|literal)\s*[:\[(]?\s*(.+?)[\])]?$")
 
@@ -135,7 +137,9 @@ def _collection(text: str, lower: str) -> FieldType | None:
         return list_of((type_of_phrase(inside) or _plural_noun(inside)).plain())
     found = MAPPING.match(lower)
     if found:
-        return FieldType("dict", (type_of_phrase(text[found.end() :].removesuffix("]")) or JSON).plain())
+        return FieldType(
+            "dict", (type_of_phrase(text[found.end() :].removesuffix("]")) or JSON).plain()
+        )
     return None
 
 

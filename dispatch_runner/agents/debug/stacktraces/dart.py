@@ -28,7 +28,7 @@ def _split(line: str) -> tuple[str, str]:
 
 
 def _other(reader: Reader, line: str) -> bool:
-    """The line after `Unhandled exception:` is the error's text."""
+    """The line after `Unhandled [Ee]xception:` is the error's text."""
     trace = reader.current
     if trace is None or trace.error_type or trace.message or trace.frames or not line.strip():
         return False
@@ -41,7 +41,7 @@ _SOURCE = r"(?P<file>(?:[a-z-]+:)?[^\s()][^()\n]{0,500}?)"
 
 FAMILY = Family(
     name=NAME,
-    hint=re.compile(r"^#\d+ {2,}|nhandled exception|asynchronous suspension|\.dart"),
+    hint=re.compile(r"^#\d+ {2,}|nhandled [Ee]xception|asynchronous suspension|\.dart"),
     rules=(
         rule(r"Unhandled exception:$", _unhandled),
         rule(r"\[ERROR:flutter.*\] Unhandled Exception: (?P<message>.*)$", _unhandled),

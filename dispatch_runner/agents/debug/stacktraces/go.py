@@ -60,6 +60,6 @@ FAMILY = Family(
         rule(r"^goroutine (?P<id>\d+)(?: gp=\S+.*?)? \[(?P<state>[^\]]{1,200})\]:", _goroutine),
         rule(r"^\s+(?P<file>\S.{0,1000}?\.(?:go|s)):(?P<line>\d+)(?: \+0x[0-9a-f]+)?$", _location),
         rule(r"^created by (?P<function>\S+)", _function),
-        rule(r"^(?P<function>[\w./~%-]+(?:\.\(\*?[\w\[\].]+\))?[\w.\[\]{}-]*)\(.*\)$", _function),
+        rule(r"^(?P<function>[^\s()]+(?:\(\*?[^\s()]+\)[^\s()]*)?)\([^()]*\)$", _function),
     ),
 )

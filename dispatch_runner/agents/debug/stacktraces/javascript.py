@@ -36,7 +36,7 @@ FAMILY = Family(
         frame_rule(
             NAME,
             r"^\s*at (?:async )?(?P<file>(?:[a-z-]+:/{0,3}|[A-Za-z]:[\\/]|/|\.{0,2}/)[^()\n]{1,1000}?)"
-            r":(?P<line>\d+):(?P<column>\d+)$",
+            r":(?P<line>\d+):(?P<column>\d+)(?: \{)?$",
         ),
         frame_rule(
             NAME,

@@ -7,6 +7,7 @@ import re
 from dispatch_runner.agents.debug.stacktraces.reader import (
     Family,
     Reader,
+    Relation,
     frame_of,
     rule,
     text,
@@ -50,12 +51,17 @@ def _repeated(reader: Reader, match: re.Match[str]) -> bool:
 
 
 def _chained_cause(reader: Reader, match: re.Match[str]) -> bool:
-    reader.link_previous("cause")
-    return True
+    return _link(reader, "cause")
 
 
 def _chained_context(reader: Reader, match: re.Match[str]) -> bool:
-    reader.link_previous("context")
+    return _link(reader, "context")
+
+
+def _link(reader: Reader, relation: Relation) -> bool:
+    reader.link_previous(relation)
+    if "pytest" in reader.scratch:
+        reader.open(NAME)
     return True
 
 
@@ -64,6 +70,13 @@ def _member(reader: Reader, match: re.Match[str]) -> bool:
         return False
     reader.scratch["member"] = "1"
     reader.touch()
+    return True
+
+
+def _ruler(reader: Reader, match: re.Match[str]) -> bool:
+    """pytest's `=====` lines end every section."""
+    reader.current = None
+    reader.scratch.clear()
     return True
 
 
@@ -202,7 +215,7 @@ _FILE = r"(?:[A-Za-z]:)?[^\s:\"'<>|()\[\]][^:\"<>|\n]{0,500}"
 FAMILY = Family(
     name=NAME,
     hint=re.compile(
-        r"Traceback|File \"|\.pyi?:\d|^E  |^>  |^ {4}(?:async )?def |^_{3}|exception was the|"
+        r"Traceback|File \"|\.pyi?:\d|^E  |^>  |^ {4}(?:async )?def |^_{3}|^={5}|exception was the|"
         r"During handling|Previous line|[+|]-+ "
     ),
     innermost_last=True,
@@ -217,6 +230,7 @@ FAMILY = Family(
         rule(r"exception was the direct cause of the following exception", _chained_cause),
         rule(r"During handling of the above exception, another exception", _chained_context),
         rule(r"^\s*\+(?:-\+)?-{3,} (?:\d+|\.\.\.) -{3,}$", _member),
+        rule(r"^={5,}(?: .* )?=+$", _ruler),
         rule(r"^_{3,} (?P<test>\S.{0,300}?) _{3,}$", _pytest_section),
         rule(r"^ {4,}(?:async )?def (?P<function>\w+)\(", _pytest_definition),
         rule(r"^> {2,}(?P<code>.+)$", _pytest_code),

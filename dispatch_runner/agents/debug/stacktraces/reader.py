@@ -70,7 +70,8 @@ class Reader:
         self.last = -1
         """The last line that belonged to the current trace."""
         self.pending_function = ""
-        self.join_next = False
+        self.next_relation: Relation | None = None
+        """Set between an error and the one that it led to: what that one is."""
         self.closed = False
         self.scratch: dict[str, str] = {}
         """What one language's rules remember between lines."""
@@ -92,9 +93,11 @@ class Reader:
         same_chain: bool = False,
     ) -> RawTrace:
         """Begin a trace; with `same_chain` it belongs to the one before it."""
-        if not (self.traces and (same_chain or self.join_next)):
+        if self.next_relation is not None:
+            same_chain, relation = True, self.next_relation
+        if not (self.traces and same_chain):
             self._chain += 1
-        self.join_next = False
+        self.next_relation = None
         self.closed = False
         self.header = None
         self.pending_function = ""
@@ -139,8 +142,8 @@ class Reader:
     def link_previous(self, relation: Relation) -> None:
         """Say what the trace just read is to the one that follows."""
         if self.current is not None:
+            self.next_relation = self.current.relation
             self.current.relation = relation
-            self.join_next = True
             self.last = self.index
 
     def touch(self) -> None:
@@ -148,9 +151,10 @@ class Reader:
         self.last = self.index
 
     def note(self, line: str) -> None:
-        """Keep a line that was printed directly after the message."""
-        if self.current is not None and len(self.current.notes) < MAX_NOTES:
-            self.current.notes.append(line.rstrip())
+        """Keep a line that was printed directly after the message; a ruler is none."""
+        text = line.strip(" |")
+        if text.strip("=-_+") and self.current is not None and len(self.current.notes) < MAX_NOTES:
+            self.current.notes.append(text)
             self.last = self.index
 
 

@@ -1,0 +1,23 @@
+"""Starts programs, keeps what they print, and ends everything that they started."""
+
+from dispatch_runner.process.descriptors import (
+    DESCRIPTORS_PER_PROGRAM,
+    descriptor_headroom,
+    raise_descriptor_limit,
+)
+from dispatch_runner.process.ending import end_everything
+from dispatch_runner.process.family import MARKER
+from dispatch_runner.process.output import Captured, cut
+from dispatch_runner.process.program import Completed, run
+
+__all__ = [
+    "DESCRIPTORS_PER_PROGRAM",
+    "MARKER",
+    "Captured",
+    "Completed",
+    "cut",
+    "descriptor_headroom",
+    "end_everything",
+    "raise_descriptor_limit",
+    "run",
+]
