@@ -98,6 +98,11 @@ class Role(Protocol):
         """Paths that a task with this input writes: its implied file locks."""
         ...
 
+    def missing_tools(self) -> Sequence[str]:
+        """Programs that it would use and that this machine lacks: what depends on them is reported as
+        not assessed. Cheap; starts nothing."""
+        ...
+
     async def verify(self, call: AgentCall, answer: Answer) -> Answer:
         """The answer, checked and completed. Raises `AgentError` when it is not a success."""
         ...

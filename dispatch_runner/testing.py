@@ -23,6 +23,9 @@ class AnyInputRole:
     def writes(self, value: JsonObject) -> Sequence[str]:
         return self._writes
 
+    def missing_tools(self) -> Sequence[str]:
+        return ()
+
     async def verify(self, call: AgentCall, answer: Answer) -> Answer:
         return answer
 

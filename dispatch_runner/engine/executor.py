@@ -134,6 +134,11 @@ class Executor:
             raise InternalError(f"task '{task_id}' has settled without a result")
         return entry.result
 
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called, or everything has ended."""
+        return self._stopping
+
     def results(self) -> list[TaskResult]:
         """All results, in the order in which the tasks were added."""
         return [self._result_of(number) for number in range(len(self._entries))]
@@ -199,6 +204,7 @@ class Executor:
         task, agent = job.task, job.agent
         units = {**agent.resources, **task.resources}
         if agent.max_concurrency is not None:
+            self._limits.define(f"agent:{agent.name}", agent.max_concurrency)
             units[f"agent:{agent.name}"] = 1
         value = task.input_data
         if job.has_references:

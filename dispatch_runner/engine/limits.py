@@ -81,6 +81,11 @@ class Limits:
         self.foreign_holder: str | None = None
         """Who, outside this dispatch, holds a lock that was refused last."""
 
+    def define(self, name: str, capacity: int) -> None:
+        """Adds a limit, unless there is one of that name."""
+        if name not in self._units:
+            self._units[name] = _Units(capacity, None)
+
     def take(self, needs: Needs, now: float) -> Hashable | None:
         """Takes everything and returns null, or takes nothing and returns the limit that refuses."""
         refusal = self._refused_units(needs.units, now)

@@ -170,7 +170,7 @@ async def test_two_tasks_that_write_one_file_never_run_together(tmp_path: Path) 
 
 
 async def test_an_agents_cap_holds_its_tasks_only() -> None:
-    stage = Stage(limits=Limits({"agent:fake": 1}))
+    stage = Stage()
     stage.add({"task_id": "a"}, {"task_id": "b"}, agent={"max_concurrency": 1})
     stage.executor.close()
     async with anyio.create_task_group() as group:

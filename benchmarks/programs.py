@@ -1,0 +1,50 @@
+"""A thousand `true` commands, eight at a time: beside ninja and GNU parallel where they are installed."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from benchmarks.whole import DISPATCH, milliseconds, ratio, side_by_side
+
+COUNT = 1_000
+TOML = '[agents.true]\nbackend = "command"\ncommand = ["true"]\nstdin = "none"\noutput = "exit"\n'
+
+
+def programs(folder: Path) -> dict[str, tuple[Sequence[str], bytes]]:
+    """The same work for each program."""
+    config = folder / "agents.toml"
+    config.write_text(TOML)
+    tasks = [{"task_id": f"t{n}", "agent": "true", "input_data": {}} for n in range(COUNT)]
+    ours = [DISPATCH, "--quiet", "--config", str(config), "--max-workers", "8"]
+    found: dict[str, tuple[Sequence[str], bytes]] = {
+        "dispatch-runner": ([*ours, "--durability", "process"], orjson.dumps({"tasks": tasks})),
+        "dispatch-runner, power": (ours, orjson.dumps({"tasks": tasks})),
+    }
+    if ninja := shutil.which("ninja"):
+        lines = ["rule t", "  command = true"] + [f"build out{n}: t" for n in range(COUNT)]
+        (folder / "build.ninja").write_text("\n".join(lines) + "\n")
+        again = f"rm -f .ninja_log; exec {ninja} -j8"
+        found["ninja"] = (["/bin/sh", "-c", again], b"")
+    if parallel := shutil.which("parallel"):
+        numbers = "".join(f"{n}\n" for n in range(COUNT)).encode()
+        found["GNU parallel --joblog"] = ([parallel, "-j8", "--joblog", str(folder / "joblog"), "true"], numbers)
+    return found
+
+
+def main(runs: int = 5) -> None:
+    """Prints milliseconds per task and our ratio to each."""
+    with tempfile.TemporaryDirectory() as name:
+        results = side_by_side(programs(Path(name)), runs=runs, cwd=name)
+    ours = results["dispatch-runner"]
+    for program, times in results.items():
+        print(
+            f"{COUNT} x true, 8 at once, {program:<24} {milliseconds(times) / COUNT:6.3f} ms a task;"
+            f" dispatch-runner takes {ratio(ours, times):.2f} of it"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Entry point: answers what needs no machinery at once, and hands the rest to the command line."""
+
+import sys
+
+
+def main() -> None:
+    """Runs the command line with the arguments of this process and exits."""
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["version"]):
+        from dispatch_runner import __version__
+
+        sys.stdout.write(f"dispatch-runner {__version__}\n")
+        sys.exit(0)
+    if arguments in (["--help"], ["-h"], ["help"]):
+        from pathlib import Path
+
+        # rendered from the commands' own definitions by `make schemas`, and tested against them:
+        # building the commands to print this page would take five times as long
+        sys.stdout.write(Path(__file__).with_name("cli").joinpath("help.txt").read_text("utf-8"))
+        sys.exit(0)
+    from dispatch_runner.cli.main import run
+
+    sys.exit(run(arguments))
+
+
+if __name__ == "__main__":
+    main()

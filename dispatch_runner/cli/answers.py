@@ -1,0 +1,86 @@
+"""The documents that are not a result: rejected, interrupted before the start, our own fault."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from dispatch_runner.cli.channel import Channel
+from dispatch_runner.cli.exits import Exit
+from dispatch_runner.cli.signals import SignalName
+from dispatch_runner.errors import RecordError, RequestRejected, SettingsError
+from dispatch_runner.models import Interruption, Problem, Rejection
+
+
+def encode(document: Any) -> bytes:
+    """One JSON document and a newline; indented when a person looks at it."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def answer_rejected(channel: Channel, error: RequestRejected) -> int:
+    """Prints every problem at once."""
+    return _reject(channel, error.problems, error.warnings)
+
+
+def answer_settings(channel: Channel, error: SettingsError) -> int:
+    """Prints what is wrong with what the operator defined."""
+    return _reject(channel, [Problem("settings", "", str(error), error.hint)])
+
+
+def answer_usage(channel: Channel, message: str, hint: str | None) -> int:
+    """Prints what is wrong with the flags."""
+    return _reject(channel, [Problem("usage", "", message, hint)])
+
+
+def answer_interrupted(channel: Channel, name: SignalName) -> int:
+    """A signal arrived before anything was started."""
+    if not channel.used:
+        problem = Problem("interrupted", "", f"{name} arrived before anything was started")
+        _reject(channel, [problem], interrupted=name)
+    return Exit[name]
+
+
+def answer_fault(channel: Channel, error: BaseException) -> int:
+    """We failed: the traceback goes to stderr, a document to stdout."""
+    if isinstance(error, RecordError):
+        problem = Problem("record_error", "", str(error), "nothing was started; check --trace-dir")
+    elif isinstance(error, MemoryError):
+        problem = Problem("out_of_memory", "", "the request does not fit into memory")
+    else:
+        traceback.print_exception(error, file=sys.stderr)
+        text = f"{type(error).__name__}: {error} [this is a bug]"
+        problem = Problem("internal", "", text, "the traceback is on stderr; please report it")
+    if not channel.used:
+        _reject(channel, [problem])
+    return Exit.FAULT
+
+
+def _reject(
+    channel: Channel,
+    problems: Sequence[Problem],
+    warnings: Sequence[str] = (),
+    interrupted: Interruption | None = None,
+) -> int:
+    for problem in problems[:5]:
+        _say(f"dispatch-runner: {_line(problem)}")
+    if len(problems) > 5:
+        _say(f"dispatch-runner: ... and {len(problems) - 5} more; all of them are on stdout")
+    rejection = Rejection(list(problems), interrupted=interrupted, warnings=list(warnings))
+    channel.write(encode({"status": rejection.status} | asdict(rejection)))
+    return Exit.REJECTED
+
+
+def _line(problem: Problem) -> str:
+    where = f"{problem.pointer}: " if problem.pointer else ""
+    hint = f" ({problem.hint})" if problem.hint else ""
+    return f"{where}{problem.message}{hint}"
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stderr.write("".join(c if c.isprintable() else " " for c in text) + "\n")
+    except (OSError, ValueError):
+        pass

@@ -1,0 +1,316 @@
+"""The commands and their flags, declared for Typer. What they do is in the modules beside this one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from dispatch_runner.cli.answers import answer_usage
+from dispatch_runner.cli.channel import Channel
+from dispatch_runner.cli.run import RunOptions, run_request
+from dispatch_runner.cli.signals import Signals
+from dispatch_runner.settings import Flags
+
+app = typer.Typer(
+    name="dispatch-runner",
+    help="""Runs a graph of agent tasks: task JSON on stdin, result JSON on stdout.
+
+    dispatch-runner < tasks.json > result.json
+
+    Without a command, `run` is meant. Progress goes to stderr. Exit codes of `run`: 0 all succeeded,
+    1 not all succeeded, 2 rejected and nothing ran, 3 our own fault, 129/130/143 interrupted by
+    SIGHUP/SIGINT/SIGTERM.
+    """,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+traces_app = typer.Typer(help="The records of earlier dispatches: list, show, prune.", no_args_is_help=True)
+app.add_typer(traces_app, name="traces")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What every command is given: where its answer goes, and who hears of signals."""
+
+    channel: Channel
+    signals: Signals
+
+
+class ShownOption(StrEnum):
+    full = "full"
+    summary = "summary"
+    none = "none"
+
+
+class ProgressOption(StrEnum):
+    auto = "auto"
+    board = "board"
+    lines = "lines"
+    json = "json"
+    none = "none"
+
+
+class DurabilityOption(StrEnum):
+    power = "power"
+    process = "process"
+
+
+class GraphFormat(StrEnum):
+    mermaid = "mermaid"
+    dot = "dot"
+    text = "text"
+    json = "json"
+
+
+File = Annotated[Path | None, typer.Argument(help="The request; stdin when it is left out or '-'.", show_default=False)]
+MaxWorkers = Annotated[int | None, typer.Option("--max-workers", "-j", min=1, help="Tasks running at once. [default: 5]", show_default=False)]
+Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds for one attempt of a task. [default: 300]", show_default=False)]
+DispatchTimeout = Annotated[float | None, typer.Option("--dispatch-timeout", help="Seconds for the whole dispatch.", show_default=False)]
+Retries = Annotated[int | None, typer.Option("--retries", min=0, max=10, help="Further attempts after a transient failure. [default: 2]", show_default=False)]
+FailFast = Annotated[bool | None, typer.Option("--fail-fast/--no-fail-fast", help="Stop at the first failure.", show_default=False)]
+TraceDir = Annotated[str | None, typer.Option("--trace-dir", help="Folder of the records. [default: ./traces]", show_default=False)]
+AllowPath = Annotated[list[str] | None, typer.Option("--allow-path", help="A further folder in which tasks may read and write; may be repeated.", show_default=False)]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="The operator's file, instead of ./dispatch.toml.", show_default=False)]
+Backend = Annotated[str | None, typer.Option("--backend", help="Who answers for coder and debug. [default: offline]", show_default=False)]
+Durability = Annotated[DurabilityOption | None, typer.Option("--durability", help="power: records survive a power cut; process: they survive the death of the process. [default: power]", show_default=False)]
+TraceDirOnly = Annotated[str, typer.Option("--trace-dir", help="Folder of the records.")]
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    file: File = None,
+    max_workers: MaxWorkers = None,
+    timeout: Timeout = None,
+    dispatch_timeout: DispatchTimeout = None,
+    retries: Retries = None,
+    fail_fast: FailFast = None,
+    trace_dir: TraceDir = None,
+    allow_path: AllowPath = None,
+    config: ConfigFile = None,
+    backend: Backend = None,
+    durability: Durability = None,
+    stdout: Annotated[ShownOption, typer.Option("--stdout", help="How much of the result is printed; the whole of it is always in result_file.")] = ShownOption.full,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 also when tasks failed (not when rejected or interrupted).")] = False,
+    progress: Annotated[ProgressOption, typer.Option("--progress", help="On stderr. auto: a board on a terminal, lines elsewhere; json: one event a line.")] = ProgressOption.auto,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress: --progress none.")] = False,
+    events: Annotated[Path | None, typer.Option("--events", help="Also write every event to this file, one JSON object a line.", show_default=False)] = None,
+) -> int:  # fmt: skip
+    """Run the tasks of a request (the default command).
+
+    \b
+    dispatch-runner < tasks.json > result.json
+    dispatch-runner run tasks.json --max-workers 8 --stdout summary
+    dispatch-runner --quiet --exit-zero < tasks.json | jq .summary
+    dispatch-runner --progress json < tasks.json 2> events.ndjson
+    """
+    flags = Flags(
+        config=config,
+        max_workers=max_workers,
+        timeout_seconds=timeout,
+        dispatch_timeout_seconds=dispatch_timeout,
+        trace_dir=trace_dir,
+        retries=retries,
+        fail_fast=fail_fast,
+        allow_path=tuple(allow_path or ()),
+        backend=backend,
+        durability=durability.value if durability else None,
+    )
+    invocation: Invocation = context.obj
+    options = RunOptions(
+        file, flags, stdout.value, exit_zero, "none" if quiet else progress.value, events
+    )
+    return run_request(options, invocation.channel, invocation.signals)
+
+
+@app.command()
+def validate(
+    context: typer.Context,
+    file: File = None,
+    max_workers: MaxWorkers = None,
+    trace_dir: TraceDir = None,
+    allow_path: AllowPath = None,
+    config: ConfigFile = None,
+    backend: Backend = None,
+) -> int:
+    """Check a request without running it, and show the plan.
+
+    The same checks as `run`: all problems at once, exit 2. A valid request gives its plan: layers,
+    critical path, estimated times, the widest point, and what is missing on this machine.
+
+    \b
+    dispatch-runner validate tasks.json
+    dispatch-runner validate < tasks.json | jq .plan.critical_path
+    """
+    from dispatch_runner.cli.inspect import validate_request
+
+    flags = Flags(
+        config=config,
+        max_workers=max_workers,
+        trace_dir=trace_dir,
+        allow_path=tuple(allow_path or ()),
+        backend=backend,
+    )
+    invocation: Invocation = context.obj
+    return validate_request(RunOptions(file, flags), invocation.channel)
+
+
+@app.command()
+def graph(
+    context: typer.Context,
+    file: File = None,
+    format: Annotated[GraphFormat, typer.Option("--format", "-f", help="How it is drawn.")] = GraphFormat.text,  # noqa: A002
+    config: ConfigFile = None,
+    allow_path: AllowPath = None,
+) -> int:  # fmt: skip
+    """Draw the graph of a request.
+
+    \b
+    dispatch-runner graph tasks.json
+    dispatch-runner graph --format mermaid < tasks.json
+    dispatch-runner graph --format dot < tasks.json | dot -Tsvg > tasks.svg
+    """
+    from dispatch_runner.cli.inspect import draw_graph
+
+    flags = Flags(config=config, allow_path=tuple(allow_path or ()))
+    invocation: Invocation = context.obj
+    return draw_graph(RunOptions(file, flags), format.value, invocation.channel)
+
+
+@app.command()
+def schema(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="Which one; all names when it is left out.", show_default=False)] = None,
+    write: Annotated[Path | None, typer.Option("--write", help="Write all of them into this folder.", show_default=False)] = None,
+) -> int:  # fmt: skip
+    """Print a JSON Schema of the contract: request, result, trace, ...
+
+    \b
+    dispatch-runner schema
+    dispatch-runner schema request > request.schema.json
+    """
+    from dispatch_runner.cli.inspect import print_schema
+
+    invocation: Invocation = context.obj
+    return print_schema(name, write, invocation.channel)
+
+
+@app.command()
+def agents(
+    context: typer.Context,
+    config: ConfigFile = None,
+    backend: Backend = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """Show the agents: backend, where it was defined, and whether it can run here."""
+    from dispatch_runner.cli.inspect import show_agents
+
+    invocation: Invocation = context.obj
+    return show_agents(Flags(config=config, backend=backend), as_json, invocation.channel)
+
+
+@app.command()
+def trust(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="The file to trust. [default: ./dispatch.toml]", show_default=False)] = None,
+) -> int:  # fmt: skip
+    """Trust the dispatch.toml of this folder, as it is now: it may start programs.
+
+    A file that changes afterwards asks again.
+    """
+    from dispatch_runner.cli.inspect import trust_file
+
+    invocation: Invocation = context.obj
+    return trust_file(file or Path("dispatch.toml"), invocation.channel)
+
+
+@app.command()
+def version(context: typer.Context) -> int:
+    """Print the version."""
+    from dispatch_runner import __version__
+
+    invocation: Invocation = context.obj
+    invocation.channel.write(f"dispatch-runner {__version__}\n".encode())
+    return 0
+
+
+@traces_app.command("list")
+def list_traces(
+    context: typer.Context,
+    trace_dir: TraceDirOnly = "traces",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="The newest so many; 0: all.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:  # fmt: skip
+    """List dispatches, the newest first."""
+    from dispatch_runner.cli.traces import list_dispatches
+
+    invocation: Invocation = context.obj
+    return list_dispatches(Path(trace_dir), limit, as_json, invocation.channel)
+
+
+@traces_app.command("show")
+def show_trace(
+    context: typer.Context,
+    dispatch: Annotated[str | None, typer.Argument(help="Its name, or the beginning of it, or of its correlation id. [default: the newest]", show_default=False)] = None,
+    task: Annotated[str | None, typer.Argument(help="A task of it: its trace instead of the index.", show_default=False)] = None,
+    trace_dir: TraceDirOnly = "traces",
+) -> int:  # fmt: skip
+    """Print the index of a dispatch, or the trace of one of its tasks.
+
+    \b
+    dispatch-runner traces show
+    dispatch-runner traces show dispatch-20251006_120000 my-task | jq .error
+    """
+    from dispatch_runner.cli.traces import show_dispatch
+
+    invocation: Invocation = context.obj
+    return show_dispatch(Path(trace_dir), dispatch, task, invocation.channel)
+
+
+@traces_app.command("prune")
+def prune_traces(
+    context: typer.Context,
+    trace_dir: TraceDirOnly = "traces",
+    keep: Annotated[int | None, typer.Option("--keep", min=0, help="Keep the newest so many.", show_default=False)] = None,
+    older_than: Annotated[str | None, typer.Option("--older-than", help="Remove what is older, such as 30d, 12h or 45m.", show_default=False)] = None,
+    max_size: Annotated[str | None, typer.Option("--max-size", help="Remove the oldest until this size is kept, such as 500M or 2G.", show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> int:  # fmt: skip
+    """Remove the records of old dispatches. One that runs is never removed.
+
+    \b
+    dispatch-runner traces prune --keep 100
+    dispatch-runner traces prune --older-than 30d --max-size 2G --dry-run
+    """
+    from dispatch_runner.cli.traces import prune_dispatches
+
+    invocation: Invocation = context.obj
+    return prune_dispatches(
+        Path(trace_dir), keep, older_than, max_size, dry_run, invocation.channel
+    )
+
+
+def invoke(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:
+    """Runs the command that the arguments name. Wrong arguments are answered with a document."""
+    command = typer.main.get_command(app)
+    try:
+        code: Any = command.main(
+            list(arguments),
+            prog_name="dispatch-runner",
+            standalone_mode=False,
+            obj=Invocation(channel, signals),
+        )
+    except TyperException as error:
+        message = getattr(error, "message", None) or str(error)
+        return answer_usage(channel, message, f"see 'dispatch-runner {_named(arguments)}--help'")
+    return code if isinstance(code, int) else 0
+
+
+def _named(arguments: Sequence[str]) -> str:
+    first = arguments[0] if arguments else ""
+    return "" if first.startswith("-") or first == "run" else f"{first} "

@@ -1,0 +1,71 @@
+"""The real stdout, set aside so that nothing but the one document ever reaches it."""
+
+import os
+import select
+import sys
+
+
+class StdoutError(Exception):
+    """The document could not be delivered: stdout is closed, or its reader went away."""
+
+
+class Channel:
+    """Writes to what was descriptor 1 when the process started.
+
+    From `set_aside` on, descriptor 1 is stderr for everyone: our own code, libraries, and programs
+    that inherit it.
+    """
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+        self.used = False
+        """Whether a document was written, or was at least begun."""
+
+    @classmethod
+    def set_aside(cls) -> "Channel":
+        """Takes descriptor 1. Descriptors 0 to 2 that are closed become /dev/null, so that no file
+        opened later can land there and receive what was meant for a stream."""
+        closed = _fill_closed_descriptors()
+        if 1 in closed:
+            return cls(None)
+        channel = cls(os.dup(1))
+        sys.stdout.flush()
+        os.dup2(2, 1)
+        return channel
+
+    def write(self, document: bytes) -> None:
+        """Writes all of it, also to a pipe that is slow or not blocking. Raises `StdoutError`."""
+        self.used = True
+        if self._descriptor is None:
+            raise StdoutError("stdout is closed")
+        left = memoryview(document)
+        while left:
+            try:
+                left = left[os.write(self._descriptor, left) :]
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+            except OSError as error:
+                raise StdoutError(f"cannot write to stdout: {error.strerror}") from error
+
+
+def _fill_closed_descriptors() -> set[int]:
+    closed = {number for number in (0, 1, 2) if not _is_open(number)}
+    for number in sorted(closed):
+        opened = os.open(os.devnull, os.O_RDWR)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+        os.set_inheritable(number, True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115, PTH123
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115, PTH123
+    return closed
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""The commands that look and do not run: validate, graph, schema, agents, trust."""
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from dispatch_runner.cli.answers import answer_settings, answer_usage, encode
+from dispatch_runner.cli.channel import Channel
+from dispatch_runner.cli.run import RunOptions, prepared_or_answer
+from dispatch_runner.dispatch.prepare import Operator, Prepared
+from dispatch_runner.errors import DispatchRunnerError, SettingsError
+from dispatch_runner.models import JsonObject
+from dispatch_runner.settings import Flags
+
+
+def validate_request(options: RunOptions, channel: Channel) -> int:
+    """Prints the plan of a valid request, or everything that is wrong with it."""
+    prepared = prepared_or_answer(options, channel)
+    if isinstance(prepared, int):
+        return prepared
+    from dispatch_runner.dispatch.plan import plan_of
+
+    document: JsonObject = {
+        "status": "valid",
+        "plan": plan_of(prepared),
+        "config": prepared.config.as_json(),
+        "warnings": prepared.warnings,
+    }
+    channel.write(encode(document))
+    return 0
+
+
+def draw_graph(options: RunOptions, format: str, channel: Channel) -> int:  # noqa: A002 - the flag's name
+    """Prints the graph of a valid request."""
+    prepared = prepared_or_answer(options, channel)
+    if isinstance(prepared, int):
+        return prepared
+    from dispatch_runner.report.graph import render
+
+    channel.write((render(format, _nodes(prepared)).rstrip("\n") + "\n").encode())
+    return 0
+
+
+def print_schema(name: str | None, folder: Path | None, channel: Channel) -> int:
+    """Prints one schema, or the names of all; or writes all of them."""
+    from dispatch_runner.dispatch.schemas import all_schemas, render, write_all
+
+    if folder is not None:
+        write_all(folder)
+        return 0
+    schemas = all_schemas()
+    if name is None:
+        channel.write("".join(f"{known}\n" for known in schemas).encode())
+        return 0
+    if name not in schemas:
+        hint = f"there are: {', '.join(schemas)}"
+        return answer_usage(channel, f"there is no schema '{name}'", hint)
+    channel.write(render(schemas[name]))
+    return 0
+
+
+def show_agents(flags: Flags, as_json: bool, channel: Channel) -> int:
+    """Prints what there is, which backend answers, and whether it can run here."""
+    try:
+        operator = Operator.of(flags, os.environ, Path.cwd())
+    except SettingsError as error:
+        return answer_settings(channel, error)
+    agents = operator.registry.describe()
+    if as_json:
+        channel.write(encode({"agents": [asdict(agent) for agent in agents], "notes": operator.settings.notes}))
+        return 0
+    rows = [("AGENT", "BACKEND", "HERE", "DEFINED IN", "REMARK")]
+    rows += [
+        (a.name, a.backend, "yes" if a.available else "NO", a.origin, a.reason or _limits(a.max_concurrency))
+        for a in agents
+    ]
+    channel.write(table(rows).encode())
+    for note in operator.settings.notes:
+        sys.stderr.write(f"note: {note}\n")
+    return 0
+
+
+def trust_file(file: Path, channel: Channel) -> int:
+    """Records that the file may start programs, as it is now."""
+    from dispatch_runner.settings import trust
+
+    try:
+        trust(file, os.environ)
+    except (OSError, DispatchRunnerError) as error:
+        return answer_usage(channel, f"cannot trust '{file}': {error}", None)
+    channel.write(f"trusted as it is now: {file.resolve()}\n".encode())
+    return 0
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Columns of text, as wide as they need to be."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _limits(max_concurrency: int | None) -> str:
+    return f"at most {max_concurrency} at once" if max_concurrency else ""
+
+
+def _nodes(prepared: Prepared) -> list["GraphNode"]:
+    from dispatch_runner.report.graph import GraphNode
+
+    return [
+        GraphNode(t.task_id, t.agent, t.dependencies, t.description, t.estimated_seconds)
+        for t in prepared.request.tasks
+    ]

@@ -1,0 +1,63 @@
+"""Runs the command line: guards stdout and signals, and answers whatever happens with one document."""
+
+import gc
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from dispatch_runner.cli.channel import Channel, StdoutError
+from dispatch_runner.cli.signals import Interrupted, Signals
+
+COMMANDS = frozenset(
+    {"run", "validate", "graph", "schema", "agents", "traces", "trust", "version", "help"}
+)
+_OF_THE_APP = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code. Prints exactly one document on stdout for `run` and `validate`."""
+    channel = Channel.set_aside()
+    signals = Signals()
+    # one collection in some ten thousand objects, not in some hundred: 5 % of a run
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        try:
+            signals.install()
+            return _command(arguments, channel, signals)
+        except Interrupted as signal:
+            from dispatch_runner.cli.answers import answer_interrupted
+
+            return answer_interrupted(channel, signal.name)
+        except StdoutError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the last resort: still one document
+            from dispatch_runner.cli.answers import answer_fault
+
+            return answer_fault(channel, error)
+    except StdoutError as error:
+        _say(f"dispatch-runner: {error}")
+        return 3
+
+
+def _command(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:
+    if not arguments and "_DISPATCH_RUNNER_COMPLETE" not in os.environ:
+        from dispatch_runner.cli.run import RunOptions, run_request
+
+        return run_request(RunOptions(), channel, signals)  # the plain pipe: nothing to parse
+    from dispatch_runner.cli.app import invoke
+
+    return invoke(with_command(arguments), channel, signals)
+
+
+def with_command(arguments: Sequence[str]) -> list[str]:
+    """`run` is the command when none is named."""
+    if arguments and (arguments[0] in COMMANDS or arguments[0] in _OF_THE_APP):
+        return list(arguments)
+    return ["run", *arguments]
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stderr.write(text + "\n")
+    except OSError:
+        pass

@@ -1,0 +1,90 @@
+"""Everything that is decided before the first task starts: settings, agents, the checked request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dispatch_runner.agents.registry import Registry
+from dispatch_runner.engine.runner import Job
+from dispatch_runner.errors import InternalError
+from dispatch_runner.models import JsonObject, Request, Task
+from dispatch_runner.paths import AllowedRoots
+from dispatch_runner.preflight.check import check
+from dispatch_runner.preflight.document import Document, parse
+from dispatch_runner.protocols import Agents
+from dispatch_runner.references import has_references
+from dispatch_runner.settings import (
+    EffectiveConfig,
+    Flags,
+    Settings,
+    effective,
+    load,
+    task_retries,
+    task_timeout,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What the operator decided, before any request is read."""
+
+    settings: Settings
+    agents: Agents
+    roots: AllowedRoots
+    environ: Mapping[str, str]
+
+    @classmethod
+    def of(cls, flags: Flags, environ: Mapping[str, str], folder: Path) -> "Operator":
+        """Raises `SettingsError` when something that the operator defined is wrong."""
+        settings = load(flags, environ, folder)
+        return cls(settings, Registry(settings), AllowedRoots.of(settings.allow_paths), environ)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that was checked, with the configuration in force."""
+
+    operator: Operator
+    request: Request
+    document: JsonObject
+    """As it was written, for the record."""
+    config: EffectiveConfig
+    warnings: list[str] = field(default_factory=list)
+
+    def jobs(self) -> list[Job]:
+        """A job for each task, in request order."""
+        return [job_of(self.operator, self.config, task) for task in self.request.tasks]
+
+
+def prepare(operator: Operator, request: bytes | JsonObject) -> Prepared:
+    """Checks a request, as it was piped in or as an object.
+
+    Raises:
+        RequestRejected: with all problems at once; nothing was started and nothing written.
+    """
+    document = parse(request) if isinstance(request, bytes) else Document(request)
+    checked = check(
+        document, agents=operator.agents, roots=operator.roots, limits=capacities(operator.settings)
+    )
+    warnings = [*operator.settings.notes, *checked.warnings]
+    config = effective(operator.settings, checked.request.config)
+    return Prepared(operator, checked.request, document.value, config, warnings)
+
+
+def job_of(operator: Operator, config: EffectiveConfig, task: Task) -> Job:
+    """The task with its agent and its own limits."""
+    agent = operator.agents.get(task.agent)
+    if agent is None:
+        raise InternalError(f"agent '{task.agent}' was checked and is gone")
+    return Job(
+        task,
+        agent,
+        task_timeout(task.timeout_seconds, agent.timeout_seconds, config),
+        task_retries(task.retries, agent.retries, config),
+        has_references(task.input_data),
+    )
+
+
+def capacities(settings: Settings) -> dict[str, int | None]:
+    """Units of each limit that the operator defined; null where only a rate was given."""
+    return {name: limit.capacity for name, limit in settings.limits.items()}

@@ -1,0 +1,175 @@
+"""The composition root: wires graph, limits, runner, records and reports for one dispatch."""
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+
+from dispatch_runner.clock import Clock
+from dispatch_runner.dispatch.prepare import Operator, Prepared
+from dispatch_runner.engine.executor import Executor
+from dispatch_runner.engine.limits import Limits
+from dispatch_runner.engine.measure import overall_status, summarise
+from dispatch_runner.engine.runner import Attempting, Job, Retrying, Surroundings
+from dispatch_runner.errors import RecordError
+from dispatch_runner.events import DispatchFinished, DispatchStarted, Event, Observer
+from dispatch_runner.locks import MachineLocks
+from dispatch_runner.models import Interruption, JsonObject, Result, TaskResult
+from dispatch_runner.records.recorder import Recorder
+from dispatch_runner.records.redaction import Redactor
+from dispatch_runner.settings import EffectiveConfig
+
+
+class Dispatch:
+    """One dispatch, from the first byte of its records to its result.
+
+    Made inside the event loop. Raises `RecordError` when the records cannot be made; then nothing
+    was started.
+    """
+
+    def __init__(
+        self,
+        operator: Operator,
+        config: EffectiveConfig,
+        request: JsonObject,
+        *,
+        correlation_id: str | None = None,
+        metadata: JsonObject | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.correlation_id = correlation_id or str(uuid.uuid4())
+        self.warnings: list[str] = []
+        self.fault: Exception | None = None
+        """Our own failure, when there was one; the result then says what is known."""
+        self.document: bytes | None = None
+        """The result as it stands in `result_file`; null until it is written."""
+        self._config = config
+        self._clock = Clock()
+        self._began = self._clock.monotonic()
+        self._hurry = anyio.Event()
+        self._locks = MachineLocks()
+        self._recorder = Recorder.open(
+            config.trace_dir,
+            correlation_id=self.correlation_id,
+            request=request,
+            config=config.as_json(),
+            metadata=metadata or {},
+            durability=operator.settings.durability,
+            redactor=Redactor(operator.environ),
+        )
+        self._observers: list[Observer] = [self._recorder, *observers]
+        self._executor = self._make_executor(operator)
+        self._emit(DispatchStarted(self.correlation_id, config.as_json(), config.max_workers))
+
+    @classmethod
+    def of(cls, prepared: Prepared, observers: Sequence[Observer] = ()) -> "Dispatch":
+        """The dispatch of a checked request; all its tasks are added."""
+        dispatch = cls(
+            prepared.operator,
+            prepared.config,
+            prepared.document,
+            correlation_id=prepared.request.correlation_id,
+            metadata=prepared.request.metadata,
+            observers=observers,
+        )
+        dispatch.warnings += prepared.warnings
+        dispatch.add(prepared.jobs())
+        dispatch.close()
+        return dispatch
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Adds tasks; starts what may start."""
+        self._executor.add(jobs)
+
+    def close(self) -> None:
+        """No more tasks will come: `run` returns when all have settled."""
+        self._executor.close()
+
+    def stop(self, cause: Interruption) -> None:
+        """No new starts; what runs is cancelled. A second call skips the grace times."""
+        if self._executor.stopping:
+            self._hurry.set()
+        self._executor.stop(cause)
+
+    async def result_of(self, task_id: str) -> TaskResult:
+        """The task's result, as soon as it has settled and is on disk."""
+        return await self._executor.result(task_id)
+
+    async def run(self) -> Result:
+        """Runs everything and returns the whole result, whatever happened; see `fault`."""
+        try:
+            await self._executor.run(deadline_seconds=self._config.dispatch_timeout_seconds)
+        except Exception as error:  # noqa: BLE001 - told in the result and by `fault`
+            self._blame(error)
+        finally:
+            self._locks.close()
+            with anyio.CancelScope(shield=True):
+                result = await self._finish()
+        return result
+
+    async def _finish(self) -> Result:
+        result = self._result()
+        try:
+            await self._recorder.flush()
+            self.document = self._recorder.finish(result)
+        except RecordError as error:
+            self._blame(error)
+        finally:
+            self._recorder.close()
+        for observer in self._observers[1:]:
+            observer(DispatchFinished(result))
+        return result
+
+    def _emit(self, event: Event) -> None:
+        for observer in self._observers:
+            observer(event)
+
+    def _blame(self, error: Exception) -> None:
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        self.fault = self.fault or error
+        self.warnings.append(f"dispatch-runner itself failed: {error}")
+
+    def _make_executor(self, operator: Operator) -> Executor:
+        around = Surroundings(
+            self.correlation_id,
+            Path.cwd(),
+            operator.roots,
+            self._hurry,
+            self._recorder.output_prefix,
+        )
+        limits = operator.settings.limits
+        return Executor(
+            Retrying(Attempting(around, self._clock)),
+            max_workers=self._config.max_workers,
+            limits=Limits(
+                {name: limit.capacity for name, limit in limits.items() if limit.capacity is not None},
+                {name: limit.per_minute for name, limit in limits.items() if limit.per_minute is not None},
+                self._locks,
+            ),
+            emit=self._emit,
+            clock=self._clock,
+            fail_fast=self._config.fail_fast,
+        )
+
+    def _result(self) -> Result:
+        executor, recorder = self._executor, self._recorder
+        results = executor.results()
+        summary = summarise(
+            executor.graph,
+            results,
+            wall_seconds=self._clock.monotonic() - self._began,
+            max_workers=self._config.max_workers,
+            peak=executor.peak,
+        )
+        return Result(
+            status=overall_status(summary),
+            correlation_id=self.correlation_id,
+            interrupted=executor.stopped if summary.cancelled else None,
+            results=results,
+            summary=summary,
+            trace_index=str(recorder.index_file),
+            result_file=str(recorder.result_file),
+            warnings=self.warnings,
+        )
