@@ -17,8 +17,15 @@ BENCHMARKS = {
 def main() -> None:
     """Runs what was named, or everything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, "makespan", []], help="which; all when none is named")
-    parser.add_argument("--stg", type=Path, help="folder with Standard Task Graph files and optimum.csv")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        choices=[*BENCHMARKS, "makespan", []],
+        help="which; all when none is named",
+    )
+    parser.add_argument(
+        "--stg", type=Path, help="folder with Standard Task Graph files and optimum.csv"
+    )
     arguments = parser.parse_args()
     for name in arguments.names or BENCHMARKS:
         if name != "makespan":

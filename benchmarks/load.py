@@ -22,7 +22,9 @@ def main(sizes: tuple[int, ...] = (10_000, 100_000), runs: int = 3) -> None:
         for _ in range(runs):
             with tempfile.TemporaryDirectory() as folder:
                 run = time_once(
-                    [DISPATCH, "--quiet", "--durability", "process"], stdin=request(count), cwd=folder
+                    [DISPATCH, "--quiet", "--durability", "process"],
+                    stdin=request(count),
+                    cwd=folder,
                 )
             times.append(run.seconds / count * 1e6)
             peaks.append(run.peak_mib)

@@ -40,6 +40,9 @@ def main(folder: Path) -> None:
     for with_durations, title in ((True, "durations given"), (False, "no durations given")):
         rows = list(ratios(folder, with_durations=with_durations))
         per = ", ".join(
-            f"{m} machines {mean(r for _, n, r in rows if n == m):.4f}" for m in sorted({n for _, n, _ in rows})
+            f"{m} machines {mean(r for _, n, r in rows if n == m):.4f}"
+            for m in sorted({n for _, n, _ in rows})
         )
-        print(f"{title}: mean {mean(r for *_, r in rows):.4f}, worst {max(r for *_, r in rows):.4f} ({per})")
+        print(
+            f"{title}: mean {mean(r for *_, r in rows):.4f}, worst {max(r for *_, r in rows):.4f} ({per})"
+        )

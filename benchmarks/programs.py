@@ -30,7 +30,10 @@ def programs(folder: Path) -> dict[str, tuple[Sequence[str], bytes]]:
         found["ninja"] = (["/bin/sh", "-c", again], b"")
     if parallel := shutil.which("parallel"):
         numbers = "".join(f"{n}\n" for n in range(COUNT)).encode()
-        found["GNU parallel --joblog"] = ([parallel, "-j8", "--joblog", str(folder / "joblog"), "true"], numbers)
+        found["GNU parallel --joblog"] = (
+            [parallel, "-j8", "--joblog", str(folder / "joblog"), "true"],
+            numbers,
+        )
     return found
 
 

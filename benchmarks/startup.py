@@ -26,7 +26,9 @@ def main(runs: int = 21) -> None:
             cwd=folder,
         )
     for name, times in results.items():
-        print(f"start-up, {name:<26} {milliseconds(times):7.1f} ms, {ratio(times, results['floor']):.2f} of the floor")
+        print(
+            f"start-up, {name:<26} {milliseconds(times):7.1f} ms, {ratio(times, results['floor']):.2f} of the floor"
+        )
 
 
 if __name__ == "__main__":

@@ -28,13 +28,17 @@ def time_once(command: Sequence[str], *, stdin: bytes = b"", cwd: str | None = N
         given.write(stdin)
         given.seek(0)
         began = time.perf_counter()
-        child = subprocess.Popen(command, stdin=given, stdout=subprocess.DEVNULL, stderr=said, cwd=cwd)
+        child = subprocess.Popen(
+            command, stdin=given, stdout=subprocess.DEVNULL, stderr=said, cwd=cwd
+        )
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode != 0:
             said.seek(0)
-            raise RuntimeError(f"{command[0]} exits with {child.returncode}: {said.read()[-2000:]!r}")
+            raise RuntimeError(
+                f"{command[0]} exits with {child.returncode}: {said.read()[-2000:]!r}"
+            )
     return Run(seconds, usage.ru_maxrss / 1024)
 
 

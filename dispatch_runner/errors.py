@@ -47,8 +47,20 @@ class SettingsError(DispatchRunnerError):
         self.source = source
         self.line = line
         self.hint = hint
-        where = f"{source}:{line}" if line is not None else source
-        super().__init__(f"{where}: {message}" + (f" ({hint})" if hint else ""))
+        self.others: list[SettingsError] = []
+        """What else is wrong, found at the same time."""
+        self.where = f"{source}:{line}" if line is not None else source
+        super().__init__(f"{self.where}: {message}" + (f" ({hint})" if hint else ""))
+
+    @classmethod
+    def of(cls, problems: "Sequence[SettingsError]") -> "SettingsError":
+        """The first of several problems, with the others; not empty."""
+        first, *first.others = problems
+        return first
+
+    def __str__(self) -> str:
+        more = f" (and {len(self.others)} more)" if self.others else ""
+        return super().__str__() + more
 
 
 class RecordError(DispatchRunnerError):

@@ -9,7 +9,6 @@ no mutex, and so never waits.
 
 import fcntl
 import os
-import secrets
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -130,7 +129,7 @@ class MachineLocks:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-        self._name = f"{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}"
+        self._name = f"{os.getpid()}-{os.urandom(8).hex()}{_SUFFIX}"
         self._file = _open(folder / self._name, os.O_EXCL)
         if not _try_lock(self._file):
             raise InternalError(f"lock file '{self._name}' is not ours")

@@ -182,14 +182,20 @@ class AllowedRoots:
                 f"path {path[:80]!r}... is longer than a file system takes",
                 "shorten it",
             )
-        resolved = identity(fixed_folder(path) if is_glob(path) else path)
-        if any(
-            resolved == root or resolved.startswith(root.rstrip("/") + "/") for root in self.roots
-        ):
+        resolved = identity(path)
+        # The text is judged also as the name that it spells: `/tmp/*/../../etc` is no way out.
+        if self._inside(resolved) and is_glob(path):
+            resolved = identity(fixed_folder(path))
+        if self._inside(resolved):
             return None
         shown = f"path {path!r}" + (f" (really {resolved!r})" if resolved != path else "")
         return (
             "path_outside_roots",
             f"{shown} is outside the allowed folders",
             f"allowed: {', '.join(self.roots)}; the operator may add one with --allow-path",
+        )
+
+    def _inside(self, resolved: str) -> bool:
+        return any(
+            resolved == root or resolved.startswith(root.rstrip("/") + "/") for root in self.roots
         )

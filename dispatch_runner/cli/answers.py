@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -65,9 +66,9 @@ def _reject(
     interrupted: Interruption | None = None,
 ) -> int:
     for problem in problems[:5]:
-        _say(f"dispatch-runner: {_line(problem)}")
+        say(f"dispatch-runner: {_line(problem)}")
     if len(problems) > 5:
-        _say(f"dispatch-runner: ... and {len(problems) - 5} more; all of them are on stdout")
+        say(f"dispatch-runner: ... and {len(problems) - 5} more; all of them are on stdout")
     rejection = Rejection(list(problems), interrupted=interrupted, warnings=list(warnings))
     channel.write(encode({"status": rejection.status} | asdict(rejection)))
     return Exit.REJECTED
@@ -79,8 +80,7 @@ def _line(problem: Problem) -> str:
     return f"{where}{problem.message}{hint}"
 
 
-def _say(text: str) -> None:
-    try:
+def say(text: str) -> None:
+    """One line on stderr, if there still is one."""
+    with suppress(OSError, ValueError):
         sys.stderr.write("".join(c if c.isprintable() else " " for c in text) + "\n")
-    except (OSError, ValueError):
-        pass

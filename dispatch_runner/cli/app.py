@@ -29,7 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-traces_app = typer.Typer(help="The records of earlier dispatches: list, show, prune.", no_args_is_help=True)
+traces_app = typer.Typer(
+    help="The records of earlier dispatches: list, show, prune.", no_args_is_help=True
+)
 app.add_typer(traces_app, name="traces")
 
 
@@ -67,17 +69,76 @@ class GraphFormat(StrEnum):
     json = "json"
 
 
-File = Annotated[Path | None, typer.Argument(help="The request; stdin when it is left out or '-'.", show_default=False)]
-MaxWorkers = Annotated[int | None, typer.Option("--max-workers", "-j", min=1, help="Tasks running at once. [default: 5]", show_default=False)]
-Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds for one attempt of a task. [default: 300]", show_default=False)]
-DispatchTimeout = Annotated[float | None, typer.Option("--dispatch-timeout", help="Seconds for the whole dispatch.", show_default=False)]
-Retries = Annotated[int | None, typer.Option("--retries", min=0, max=10, help="Further attempts after a transient failure. [default: 2]", show_default=False)]
-FailFast = Annotated[bool | None, typer.Option("--fail-fast/--no-fail-fast", help="Stop at the first failure.", show_default=False)]
-TraceDir = Annotated[str | None, typer.Option("--trace-dir", help="Folder of the records. [default: ./traces]", show_default=False)]
-AllowPath = Annotated[list[str] | None, typer.Option("--allow-path", help="A further folder in which tasks may read and write; may be repeated.", show_default=False)]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="The operator's file, instead of ./dispatch.toml.", show_default=False)]
-Backend = Annotated[str | None, typer.Option("--backend", help="Who answers for coder and debug. [default: offline]", show_default=False)]
-Durability = Annotated[DurabilityOption | None, typer.Option("--durability", help="power: records survive a power cut; process: they survive the death of the process. [default: power]", show_default=False)]
+File = Annotated[
+    Path | None,
+    typer.Argument(help="The request; stdin when it is left out or '-'.", show_default=False),
+]
+MaxWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--max-workers", "-j", min=1, help="Tasks running at once. [default: 5]", show_default=False
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout", help="Seconds for one attempt of a task. [default: 300]", show_default=False
+    ),
+]
+DispatchTimeout = Annotated[
+    float | None,
+    typer.Option("--dispatch-timeout", help="Seconds for the whole dispatch.", show_default=False),
+]
+Retries = Annotated[
+    int | None,
+    typer.Option(
+        "--retries",
+        min=0,
+        max=10,
+        help="Further attempts after a transient failure. [default: 2]",
+        show_default=False,
+    ),
+]
+FailFast = Annotated[
+    bool | None,
+    typer.Option(
+        "--fail-fast/--no-fail-fast", help="Stop at the first failure.", show_default=False
+    ),
+]
+TraceDir = Annotated[
+    str | None,
+    typer.Option(
+        "--trace-dir", help="Folder of the records. [default: ./traces]", show_default=False
+    ),
+]
+AllowPath = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-path",
+        help="A further folder in which tasks may read and write; may be repeated.",
+        show_default=False,
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="The operator's file, instead of ./dispatch.toml.", show_default=False
+    ),
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        "--backend", help="Who answers for coder and debug. [default: offline]", show_default=False
+    ),
+]
+Durability = Annotated[
+    DurabilityOption | None,
+    typer.Option(
+        "--durability",
+        help="power: records survive a power cut; process: they survive the death of the process. [default: power]",
+        show_default=False,
+    ),
+]
 TraceDirOnly = Annotated[str, typer.Option("--trace-dir", help="Folder of the records.")]
 
 

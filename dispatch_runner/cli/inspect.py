@@ -4,14 +4,20 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dispatch_runner.cli.answers import answer_settings, answer_usage, encode
 from dispatch_runner.cli.channel import Channel
 from dispatch_runner.cli.run import RunOptions, prepared_or_answer
+from dispatch_runner.cli.table import table
 from dispatch_runner.dispatch.prepare import Operator, Prepared
 from dispatch_runner.errors import DispatchRunnerError, SettingsError
 from dispatch_runner.models import JsonObject
 from dispatch_runner.settings import Flags
+
+if TYPE_CHECKING:
+    from dispatch_runner.agents.registry import AgentInfo
+    from dispatch_runner.report.graph import GraphFormat, GraphNode
 
 
 def validate_request(options: RunOptions, channel: Channel) -> int:
@@ -20,10 +26,11 @@ def validate_request(options: RunOptions, channel: Channel) -> int:
     if isinstance(prepared, int):
         return prepared
     from dispatch_runner.dispatch.plan import plan_of
+    from dispatch_runner.report.plan import plan_json
 
     document: JsonObject = {
         "status": "valid",
-        "plan": plan_of(prepared),
+        "plan": plan_json(plan_of(prepared)),
         "config": prepared.config.as_json(),
         "warnings": prepared.warnings,
     }
@@ -31,14 +38,14 @@ def validate_request(options: RunOptions, channel: Channel) -> int:
     return 0
 
 
-def draw_graph(options: RunOptions, format: str, channel: Channel) -> int:  # noqa: A002 - the flag's name
+def draw_graph(options: RunOptions, form: "GraphFormat", channel: Channel) -> int:
     """Prints the graph of a valid request."""
     prepared = prepared_or_answer(options, channel)
     if isinstance(prepared, int):
         return prepared
     from dispatch_runner.report.graph import render
 
-    channel.write((render(format, _nodes(prepared)).rstrip("\n") + "\n").encode())
+    channel.write((render(form, _nodes(prepared)).rstrip("\n") + "\n").encode())
     return 0
 
 
@@ -68,13 +75,19 @@ def show_agents(flags: Flags, as_json: bool, channel: Channel) -> int:
         return answer_settings(channel, error)
     agents = operator.registry.describe()
     if as_json:
-        channel.write(encode({"agents": [asdict(agent) for agent in agents], "notes": operator.settings.notes}))
+        channel.write(
+            encode(
+                {"agents": [asdict(agent) for agent in agents], "notes": operator.settings.notes}
+            )
+        )
         return 0
-    rows = [("AGENT", "BACKEND", "HERE", "DEFINED IN", "REMARK")]
-    rows += [
-        (a.name, a.backend, "yes" if a.available else "NO", a.origin, a.reason or _limits(a.max_concurrency))
-        for a in agents
-    ]
+    rows = [["AGENT", "ROLE", "BACKEND", "HERE", "DEFINED IN", "REMARK"]]
+    for agent in agents:
+        here = "yes" if agent.available else "NO"
+        remark = agent.reason or _limits(agent)
+        rows.append(
+            [agent.name, agent.role or "?", agent.backend or "?", here, agent.origin, remark]
+        )
     channel.write(table(rows).encode())
     for note in operator.settings.notes:
         sys.stderr.write(f"note: {note}\n")
@@ -93,18 +106,11 @@ def trust_file(file: Path, channel: Channel) -> int:
     return 0
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
-    """Columns of text, as wide as they need to be."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+def _limits(agent: "AgentInfo") -> str:
+    return f"at most {agent.max_concurrency} at once" if agent.max_concurrency else ""
 
 
-def _limits(max_concurrency: int | None) -> str:
-    return f"at most {max_concurrency} at once" if max_concurrency else ""
-
-
-def _nodes(prepared: Prepared) -> list["GraphNode"]:
+def _nodes(prepared: Prepared) -> "list[GraphNode]":
     from dispatch_runner.report.graph import GraphNode
 
     return [

@@ -3,7 +3,8 @@
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 
 from dispatch_runner.cli.channel import Channel, StdoutError
 from dispatch_runner.cli.signals import Interrupted, Signals
@@ -57,7 +58,5 @@ def with_command(arguments: Sequence[str]) -> list[str]:
 
 
 def _say(text: str) -> None:
-    try:
+    with suppress(OSError):
         sys.stderr.write(text + "\n")
-    except OSError:
-        pass

@@ -9,18 +9,25 @@ from typing import Literal
 import anyio
 import orjson
 
-from dispatch_runner.cli.answers import answer_rejected, answer_settings, answer_usage, encode
+from dispatch_runner.cli.answers import (
+    answer_rejected,
+    answer_settings,
+    answer_usage,
+    encode,
+    say,
+)
 from dispatch_runner.cli.channel import Channel
 from dispatch_runner.cli.exits import Exit, exit_code
 from dispatch_runner.cli.signals import Signals
 from dispatch_runner.dispatch.prepare import Operator, Prepared, prepare
 from dispatch_runner.dispatch.run import Dispatch
 from dispatch_runner.errors import RequestRejected, SettingsError
-from dispatch_runner.events import Observer
 from dispatch_runner.models import JsonObject, Result, TaskStatus
+from dispatch_runner.report.guarded import Guarded, Report
 from dispatch_runner.settings import Flags
 
 Shown = Literal["full", "summary", "none"]
+ProgressMode = Literal["auto", "board", "lines", "json", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class RunOptions:
     flags: Flags = field(default_factory=Flags)
     stdout: Shown = "full"
     exit_zero: bool = False
-    progress: str = "auto"
+    progress: ProgressMode = "auto"
     events: Path | None = None
 
 
@@ -41,7 +48,7 @@ class NoRequest(Exception):
 
 def run_request(options: RunOptions, channel: Channel, signals: Signals) -> int:
     """Runs a request and prints its result. Returns the exit code."""
-    prepared = _prepared(options, channel)
+    prepared = prepared_or_answer(options, channel)
     if isinstance(prepared, int):
         return prepared
     signals.hold()
@@ -53,7 +60,8 @@ def run_request(options: RunOptions, channel: Channel, signals: Signals) -> int:
     return exit_code(result, exit_zero=options.exit_zero)
 
 
-def _prepared(options: RunOptions, channel: Channel) -> Prepared | int:
+def prepared_or_answer(options: RunOptions, channel: Channel) -> Prepared | int:
+    """The checked request; or, once everything that is wrong with it is printed, the exit code."""
     try:
         operator = Operator.of(options.flags, os.environ, Path.cwd())
         return prepare(operator, read_request(options.file))
@@ -76,7 +84,7 @@ def read_request(file: Path | None) -> bytes:
     if os.isatty(0):
         raise NoRequest("no request: stdin is a terminal", f"pipe task JSON in: {example}")
     try:
-        with open(0, "rb", closefd=False) as stdin:  # noqa: PTH123 - a descriptor, not a path
+        with open(0, "rb", closefd=False) as stdin:
             return stdin.read()
     except OSError as error:
         raise NoRequest(f"cannot read stdin: {error.strerror}", f"try: {example}") from error
@@ -86,13 +94,31 @@ async def _run(
     prepared: Prepared, options: RunOptions, signals: Signals
 ) -> tuple[Dispatch, Result]:
     reports = _reports(options)
-    dispatch = Dispatch.of(prepared, reports.observers)
+    dispatch = Dispatch.of(prepared, reports)
     async with anyio.create_task_group() as group:
         group.start_soon(signals.listen, dispatch.stop)
         result = await dispatch.run()
         group.cancel_scope.cancel()
-    reports.close()
+    for report in reports:
+        report.close()
     return dispatch, result
+
+
+def _reports(options: RunOptions) -> list[Guarded]:
+    """Progress on stderr, and the events' own file."""
+    reports: list[Report | None] = []
+    if options.progress != "none":
+        from dispatch_runner.report.progress import progress
+
+        terminal = os.isatty(2)
+        reports.append(
+            progress(options.progress, sys.stderr, is_terminal=terminal, environ=os.environ)
+        )
+    if options.events is not None:
+        from dispatch_runner.report.ndjson import events_file
+
+        reports.append(events_file(options.events))
+    return [Guarded(report, say) for report in reports if report is not None]
 
 
 def _document(dispatch: Dispatch, result: Result, shown: Shown) -> bytes:
@@ -112,7 +138,9 @@ def _summary(result: Result) -> JsonObject:
             {
                 "task_id": task.task_id,
                 "status": task.status,
-                "error": {"type": task.error.type, "message": task.error.message} if task.error else None,
+                "error": {"type": task.error.type, "message": task.error.message}
+                if task.error
+                else None,
                 "blocked_by": task.blocked_by,
                 "trace_file": task.trace_file,
             }

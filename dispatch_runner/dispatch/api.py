@@ -1,11 +1,11 @@
 """The Python API: the same engine, records and guarantees, without a process around it.
 
-    result = await dispatch({"tasks": [{"task_id": "a", "agent": "echo", "input_data": {"n": 1}}]})
+result = await dispatch({"tasks": [{"task_id": "a", "agent": "echo", "input_data": {"n": 1}}]})
 
-    async with Session() as session:
-        first = session.submit({"agent": "echo", "input_data": {"n": 1}})
-        both = await session.execute_batch([...])
-        print(await session.result(first))
+async with Session() as session:
+    first = session.submit({"agent": "echo", "input_data": {"n": 1}})
+    both = await session.execute_batch([...])
+    print(await session.result(first))
 """
 
 import os
@@ -137,7 +137,9 @@ class Session:
 
     def _running(self) -> Dispatch:
         if self._dispatch is None or self.outcome is not None:
-            raise DispatchRunnerError("the session is not open: use 'async with Session() as session'")
+            raise DispatchRunnerError(
+                "the session is not open: use 'async with Session() as session'"
+            )
         return self._dispatch
 
     async def _drive(self, dispatch: Dispatch) -> None:

@@ -31,5 +31,5 @@ def plan_of(prepared: Prepared) -> Plan:
 
 def _missing_tools(prepared: Prepared) -> list[str]:
     names = dict.fromkeys(task.agent for task in prepared.request.tasks)
-    agents = filter(None, map(prepared.operator.agents.get, names))
+    agents = filter(None, map(prepared.operator.registry.get, names))
     return sorted({tool for agent in agents for tool in agent.role.missing_tools()})

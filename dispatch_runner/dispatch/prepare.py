@@ -1,6 +1,6 @@
 """Everything that is decided before the first task starts: settings, agents, the checked request."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from dispatch_runner.models import JsonObject, Request, Task
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.preflight.check import check
 from dispatch_runner.preflight.document import Document, parse
-from dispatch_runner.protocols import Agents
+from dispatch_runner.preflight.problems import Problems
 from dispatch_runner.references import has_references
 from dispatch_runner.settings import (
     EffectiveConfig,
@@ -29,7 +29,7 @@ class Operator:
     """What the operator decided, before any request is read."""
 
     settings: Settings
-    agents: Agents
+    registry: Registry
     roots: AllowedRoots
     environ: Mapping[str, str]
 
@@ -56,35 +56,40 @@ class Prepared:
         return [job_of(self.operator, self.config, task) for task in self.request.tasks]
 
 
-def prepare(operator: Operator, request: bytes | JsonObject) -> Prepared:
+def prepare(
+    operator: Operator,
+    request: bytes | JsonObject,
+    known: Mapping[str, Sequence[str]] | None = None,
+) -> Prepared:
     """Checks a request, as it was piped in or as an object.
+
+    `known` are tasks of the same dispatch that came earlier, with their dependencies.
 
     Raises:
         RequestRejected: with all problems at once; nothing was started and nothing written.
     """
-    document = parse(request) if isinstance(request, bytes) else Document(request)
+    document = parse(request) if isinstance(request, bytes) else Document(request, Problems())
     checked = check(
-        document, agents=operator.agents, roots=operator.roots, limits=capacities(operator.settings)
+        document.value,
+        agents=operator.registry,
+        roots=operator.roots,
+        limits={name: limit.capacity for name, limit in operator.settings.limits.items()},
+        problems=document.problems,
     )
-    warnings = [*operator.settings.notes, *checked.warnings]
     config = effective(operator.settings, checked.request.config)
+    warnings = [*operator.settings.notes, *checked.warnings, *config.warnings]
     return Prepared(operator, checked.request, document.value, config, warnings)
 
 
 def job_of(operator: Operator, config: EffectiveConfig, task: Task) -> Job:
     """The task with its agent and its own limits."""
-    agent = operator.agents.get(task.agent)
+    agent = operator.registry.get(task.agent)
     if agent is None:
         raise InternalError(f"agent '{task.agent}' was checked and is gone")
     return Job(
         task,
         agent,
-        task_timeout(task.timeout_seconds, agent.timeout_seconds, config),
-        task_retries(task.retries, agent.retries, config),
+        task_timeout(task, agent.timeout_seconds, config),
+        task_retries(task, agent.retries, config),
         has_references(task.input_data),
     )
-
-
-def capacities(settings: Settings) -> dict[str, int | None]:
-    """Units of each limit that the operator defined; null where only a rate was given."""
-    return {name: limit.capacity for name, limit in settings.limits.items()}

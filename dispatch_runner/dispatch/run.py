@@ -144,8 +144,16 @@ class Dispatch:
             Retrying(Attempting(around, self._clock)),
             max_workers=self._config.max_workers,
             limits=Limits(
-                {name: limit.capacity for name, limit in limits.items() if limit.capacity is not None},
-                {name: limit.per_minute for name, limit in limits.items() if limit.per_minute is not None},
+                {
+                    name: limit.capacity
+                    for name, limit in limits.items()
+                    if limit.capacity is not None
+                },
+                {
+                    name: limit.per_minute
+                    for name, limit in limits.items()
+                    if limit.per_minute is not None
+                },
                 self._locks,
             ),
             emit=self._emit,

@@ -8,7 +8,14 @@ from dispatch_runner.models.base import JsonObject, Model
 
 RunWhen = Literal["all_success", "all_done", "one_success"]
 
-TaskId = Annotated[str, Field(min_length=1, max_length=200)]
+_PRINTABLE = r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+$"
+_UUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+# The patterns are for the JSON Schema only: pre-flight checks the same with better words.
+TaskId = Annotated[
+    str, Field(min_length=1, max_length=200, json_schema_extra={"pattern": _PRINTABLE})
+]
+CorrelationId = Annotated[str, Field(json_schema_extra={"format": "uuid", "pattern": _UUID})]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Amount = Annotated[int, Field(ge=1)]
 
@@ -70,7 +77,7 @@ class Request(Model):
     """The graph, in the order in which the results are reported."""
     config: Config = Config.model_construct()
     """How to run it."""
-    correlation_id: str | None = None
+    correlation_id: CorrelationId | None = None
     """UUID that links everything of this dispatch. Default: generated."""
     metadata: JsonObject = {}
     """Copied to the index untouched."""

@@ -11,7 +11,7 @@ from dispatch_runner.preflight.problems import Problems, collector_paused, descr
 MAX_BYTES = 256 << 20
 MAX_DEPTH = 200
 """Objects and lists inside each other. Writing JSON again works up to 254, and a result nests further."""
-MAX_VALUES = 10_000_000
+MAX_VALUES = 5_000_000
 """A bound on memory: a value can cost a hundred times its bytes."""
 MAX_INTEGER_DIGITS = 19
 
@@ -84,7 +84,7 @@ def _text(raw: bytes, problems: Problems) -> str:
     except UnicodeDecodeError as error:
         _refuse(problems, "not_utf8", *_encoding(raw, error))
         raise
-    if not text.strip():
+    if not text or text.isspace():
         what = "empty" if not text else "only white space"
         hint = 'pipe a request in: {"tasks": [...]}; `dispatch-runner --help` shows how'
         _refuse(problems, "empty_document", f"the document is {what}", hint)
@@ -194,7 +194,7 @@ def _check_depth(value: JsonObject, text: str, problems: Problems) -> None:
             child
             for parent in level
             for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, (dict, list)) and child
+            if isinstance(child, (dict, list))
         ]
         if not level:
             return

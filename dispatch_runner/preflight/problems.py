@@ -43,7 +43,7 @@ class Problems:
             self.left_out += 1
             return
         known = isinstance(task_id, str) and len(task_id) <= _MAX_TASK_ID
-        owner = str(task_id) if known else None
+        owner = _writable(str(task_id)) if known else None
         self.found.append(Problem(code, pointer(location), message, hint, owner))
 
     def suggest(self, name: str, candidates: Iterable[str]) -> str | None:
@@ -59,18 +59,20 @@ class Problems:
         if not self.found:
             return
         if self.left_out:
-            self.warnings.append(
-                f"{self.left_out} further problems are not listed; mend these first"
-            )
+            more = f"at least {self.left_out} further problems are not listed"
+            self.warnings.append(f"{more}; mend these first")
         raise RequestRejected(self.found, self.warnings)
 
 
 def pointer(location: Sequence[str | int]) -> str:
     """The RFC 6901 JSON pointer of a place; empty for the whole document."""
-    return "".join(
-        f"/{part}" if isinstance(part, int) else "/" + part.replace("~", "~0").replace("/", "~1")
-        for part in location
-    )
+    escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    return _writable("".join(f"/{part}" for part in escaped))
+
+
+def _writable(text: str) -> str:
+    """The text; lone surrogates, which only Python callers can have, as escapes."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def quote(text: str) -> str:

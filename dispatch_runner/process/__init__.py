@@ -8,11 +8,13 @@ from dispatch_runner.process.descriptors import (
 from dispatch_runner.process.ending import end_everything
 from dispatch_runner.process.family import MARKER
 from dispatch_runner.process.output import Captured, cut
-from dispatch_runner.process.program import Completed, run
+from dispatch_runner.process.program import GRACE_SECONDS, OUTPUT_LIMIT, Completed, run
 
 __all__ = [
     "DESCRIPTORS_PER_PROGRAM",
+    "GRACE_SECONDS",
     "MARKER",
+    "OUTPUT_LIMIT",
     "Captured",
     "Completed",
     "cut",

@@ -1,6 +1,8 @@
 """Where a program's output goes: straight to a file, bounded, with head and tail kept."""
 
+import contextlib
 import errno
+import fcntl
 import os
 import sys
 import tempfile
@@ -8,10 +10,10 @@ import threading
 import time
 from pathlib import Path
 
-from dispatch_runner.errors import RecordError
-
 MARK_SIZE = 64
 """Bytes of the mark that stands in a file for what was left out."""
+
+TEXT_MARK = "\n[... omitted ...]\n"
 
 LOOK_SECONDS = 0.05
 """How often the sizes of the files are looked at while programs run."""
@@ -27,11 +29,10 @@ def cut(text: str, limit: int) -> str:
     """
     if len(text) <= limit:
         return text
-    mark = f"\n[... {len(text) - limit} characters or more omitted ...]\n"
-    room = limit - len(mark)
+    room = limit - len(TEXT_MARK)
     if room <= 0:
         return text[len(text) - limit :]
-    return text[: room - room // 2] + mark + text[len(text) - room // 2 :]
+    return text[: room - room // 2] + TEXT_MARK + text[len(text) - room // 2 :]
 
 
 class Captured:
@@ -40,7 +41,7 @@ class Captured:
     __slots__ = ("_descriptor", "kept", "path", "size", "truncated")
 
     def __init__(
-        self, path: Path | None, descriptor: int | None, *, size: int, kept: int, truncated: bool
+        self, path: Path | None, descriptor: int, *, size: int, kept: int, truncated: bool
     ) -> None:
         self.path = path
         """The file, or null for a temporary one, which goes when this object goes."""
@@ -52,27 +53,31 @@ class Captured:
         """Whether the middle was left out, with a mark in its place."""
         self._descriptor = descriptor
 
-    def bytes(self) -> bytes:
-        """All that was kept, exactly as written."""
-        return self._read(0, self.kept)
-
     def text(self, limit: int | None = None) -> str:
         """As UTF-8, with U+FFFD for what is not; at most `limit` characters, head and tail kept.
 
         Reads only as much of the file as the limit can need.
         """
         if limit is None or self.kept <= 8 * limit:
-            whole = self.bytes().decode("utf-8", "replace")
+            whole = self.content().decode("utf-8", "replace")
             return whole if limit is None else cut(whole, limit)
         # 4 bytes a character: each part holds at least `limit` characters.
         parts = self._read(0, 4 * limit), self._read(self.kept - 4 * limit, 4 * limit)
         return cut("".join(part.decode("utf-8", "replace") for part in parts), limit)
 
+    def content(self) -> bytes:
+        """All that was kept, exactly as written."""
+        return self._read(0, self.kept)
+
+    def tail(self, limit: int) -> str:
+        """The last `limit` characters, as UTF-8 with U+FFFD for what is not."""
+        size = min(4 * limit, self.kept)
+        return self._read(self.kept - size, size).decode("utf-8", "replace")[-limit:]
+
     def close(self) -> None:
         """Lets a temporary file go; a named one stays."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, -1
+        _close(descriptor)
 
     def __del__(self) -> None:
         self.close()
@@ -80,24 +85,24 @@ class Captured:
     def _read(self, offset: int, count: int) -> bytes:
         if count == 0:
             return b""
-        if self._descriptor is not None:
+        if self._descriptor >= 0:
             return _read_at(self._descriptor, offset, count)
         assert self.path is not None, "a closed temporary output was read"
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             return _read_at(descriptor, offset, count)
         finally:
-            os.close(descriptor)
+            _close(descriptor)
 
 
 class OutputFile:
-    """An open file that a program writes to directly.
+    """A file that a program writes to directly.
 
-    The file's use of the disk stays below one and a half limits plus what the program writes in
+    Its use of the disk stays below one and a half limits plus what the program writes in
     `LOOK_SECONDS`: the middle is given back while the program runs, and head and tail stay exact.
-    (A file system that cannot give back the middle of a file has its tail moved down instead, which
-    may lose what is written in the few microseconds of a move.) When it is finished, it holds at
-    most `limit` bytes.
+    (Where the file system cannot give back the middle of a file, the tail is moved down instead,
+    which may lose what is written in the few microseconds at the end of a move.) A finished file
+    holds at most `limit` bytes.
     """
 
     def __init__(self, path: Path | None, limit: int) -> None:
@@ -105,61 +110,156 @@ class OutputFile:
         self.limit = max(limit, SMALLEST_LIMIT)
         self.head = self.limit // 2
         self.tail = self.limit - self.head - MARK_SIZE
-        self.descriptor = _create(path)
+        self.descriptor = -1
+        """For the program too. It appends, so that the file may be cut below it."""
         self._dropped = 0
         self._lock = threading.Lock()
 
+    def open(self) -> None:
+        """Makes the file, readable by its owner only. Raises `OSError`."""
+        self.descriptor = _create(self.path)
+
+    def close(self) -> None:
+        """Lets go of a file that is not finished. May be called at any time."""
+        with self._lock:
+            descriptor, self.descriptor = self.descriptor, -1
+        _close(descriptor)
+
     def trim(self) -> None:
-        """Gives back the disk space of the middle of a file that is too large."""
+        """Gives back the disk space of the middle of a file that is too large. Raises `OSError`."""
         with self._lock:
             if self.descriptor < 0:
                 return
             status = os.fstat(self.descriptor)
-            if status.st_blocks * 512 <= self.limit * 3 // 2:
+            small = status.st_size <= self.limit  # whatever the size of the blocks
+            if small or status.st_blocks * 512 <= self.limit * 3 // 2:
                 return
             try:
-                _punch(self.descriptor, self.head, status.st_size - self.tail)
+                _punch_hole(self.descriptor, self.head, status.st_size - self.tail)
             except OSError:
-                self._close_gap()
+                self._move_tail_down()
 
     def oversized(self) -> bool:
         """Whether `finish` has data to move, which takes milliseconds rather than microseconds."""
         return os.fstat(self.descriptor).st_size > self.limit
 
     def finish(self) -> Captured:
-        """What was captured. The program has ended."""
+        """What was captured. The program has ended. Raises `OSError`."""
         with self._lock:
-            if self.oversized():
-                self._close_gap()
             kept = os.fstat(self.descriptor).st_size
-            size = kept + self._dropped - (MARK_SIZE if self._dropped else 0)
+            if kept > self.limit:
+                kept = self._move_tail_down()
             descriptor, self.descriptor = self.descriptor, -1
         if self.path is not None:
-            os.close(descriptor)
-        return Captured(
-            self.path,
-            descriptor if self.path is None else None,
-            size=size,
-            kept=kept,
-            truncated=self._dropped > 0,
-        )
+            _close(descriptor)
+            descriptor = -1
+        size = kept + self._dropped - (MARK_SIZE if self._dropped else 0)
+        return Captured(self.path, descriptor, size=size, kept=kept, truncated=self._dropped > 0)
 
-    def close(self) -> None:
-        """Lets go of a file that is not finished; nothing otherwise."""
-        with self._lock:
-            descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+    def _move_tail_down(self) -> int:
+        """Moves the tail to behind head and mark and cuts the file there; gives the new size."""
+        size = os.fstat(self.descriptor).st_size
+        source, target = size - self.tail, self.head + MARK_SIZE
+        self._dropped += source - self.head - (MARK_SIZE if self._dropped else 0)
+        end = size + 4 * COPY_SIZE  # a program that writes on is followed a little, not for ever
+        # Opened anew, because Linux ignores the position when a descriptor appends.
+        copy = os.open(self.path or f"/dev/fd/{self.descriptor}", os.O_RDWR)
+        try:
+            while chunk := os.pread(copy, min(COPY_SIZE, end - source), source):
+                os.pwrite(copy, chunk, target)
+                source, target = source + len(chunk), target + len(chunk)
+            os.ftruncate(copy, target)
+            mark = f"\n[... {self._dropped} bytes omitted ...]".encode()
+            os.pwrite(copy, mark.ljust(MARK_SIZE - 1) + b"\n", self.head)
+        finally:
+            _close(copy)
+        return target
 
-    def _close_gap(self) -> None:
-        """Moves the tail down behind head and mark, and cuts the file there."""
-        source = target = self.head + MARK_SIZE
-        size = moved = os.fstat(self.descriptor).st_size
-        source = size - self.tail
-        while chunk := os.pread(self.descriptor, min(COPY_SIZE, size - source), source):
-            os.pwrite(self._writable(), chunk, target)
-            source, target = source + len(chunk), target + len(chunk)
-        self._dropped += moved - self.tail - self.head - (MARK_SIZE if self._dropped else 0)
-        os.ftruncate(self.descriptor, target)
-        mark = f"\n[... {self._dropped} bytes omitted ...]".encode().ljust(MARK_SIZE - 1) + b"\n"
-        os.pwrite(self._writable(), mark, self.head)
+
+class Watcher:
+    """Looks at the sizes of the files of all running programs, in one thread.
+
+    A thread rather than a timer of the event loop: it costs a program that ends soon nothing, and it
+    keeps its pace when the loop is busy.
+    """
+
+    def __init__(self) -> None:
+        self._files: set[OutputFile] = set()
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, file: OutputFile) -> None:
+        """Watches a file from now on. Raises `OSError` when there is no thread to be had."""
+        self._files.add(file)
+        self._wanted.set()
+        if self._thread is None or not self._thread.is_alive():
+            thread = threading.Thread(target=self._watch, name="output-watcher", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise OSError(errno.EAGAIN, str(error)) from error
+            self._thread = thread
+
+    def remove(self, file: OutputFile) -> None:
+        """Watches it no longer; nothing if it was not watched."""
+        self._files.discard(file)
+        if not self._files:
+            self._wanted.clear()
+            if self._files:  # added by another thread just now
+                self._wanted.set()
+
+    def _watch(self) -> None:
+        while self._wanted.wait():
+            time.sleep(LOOK_SECONDS)
+            for file in list(self._files):
+                with contextlib.suppress(OSError):  # reported when the file is finished
+                    file.trim()
+
+
+watcher = Watcher()
+
+
+def nameless_file(flags: int = 0) -> int:
+    """A temporary file that goes when it is closed, to read and to write. Raises `OSError`."""
+    folder = tempfile.gettempdir()
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | flags, 0o600)
+    except (AttributeError, OSError):  # this system, or this file system, has no such files
+        descriptor, name = tempfile.mkstemp(dir=folder)
+        os.unlink(name)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+        return descriptor
+
+
+def _create(path: Path | None) -> int:
+    if path is None:
+        return nameless_file(os.O_APPEND)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    return os.open(path, flags, 0o600)
+
+
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
+def _read_at(descriptor: int, offset: int, count: int) -> bytes:
+    parts: list[bytes] = []
+    while count > 0 and (part := os.pread(descriptor, min(count, 1 << 30), offset)):
+        parts.append(part)
+        offset, count = offset + len(part), count - len(part)
+    return b"".join(parts)
+
+
+def _punch_hole(descriptor: int, start: int, end: int) -> None:
+    """Frees the blocks from start to end; what follows keeps its place. Raises `OSError`."""
+    if sys.platform != "linux" or sys.maxsize < 2**32:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    import ctypes
+
+    keep_size, punch_hole = 0x01, 0x02
+    fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    if fallocate(descriptor, keep_size | punch_hole, start, end - start) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

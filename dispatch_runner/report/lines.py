@@ -15,7 +15,7 @@ from dispatch_runner.models import TaskResult, TaskStatus
 from dispatch_runner.report.output import LineWriter, Output
 from dispatch_runner.report.summary import summary_lines
 from dispatch_runner.report.tally import Tally
-from dispatch_runner.report.wording import WORD, duration, label, one_line, reason
+from dispatch_runner.report.wording import WORD, cause, duration, label, reason
 
 LINES_PER_SECOND = 10.0
 BURST = 100
@@ -43,7 +43,7 @@ class Lines:
         match event:
             case TaskStarted():
                 if self._may_show(now):
-                    self._put(now, "started", event.task_id, event.agent)
+                    self._put(now, "started", event.task_id, label(event.agent))
             case TaskFinished():
                 self._finished(event.result, now)
             case AttemptFailed():
@@ -107,8 +107,7 @@ class Throttle:
 
 
 def _retry(event: AttemptFailed) -> str:
-    why = f"{event.error.type}: {one_line(event.error.message)}"
-    return f"attempt {event.attempt} {why}; again in {duration(event.retry_in)}"
+    return f"attempt {event.attempt} {cause(event.error)}; again in {duration(event.retry_in)}"
 
 
 def _tasks(count: int) -> str:

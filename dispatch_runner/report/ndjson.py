@@ -1,14 +1,12 @@
 """Progress for programs: every event as one line of JSON."""
 
-import json
 from pathlib import Path
-
-import orjson
 
 from dispatch_runner.clock import Clock
 from dispatch_runner.events import Event
 from dispatch_runner.models import JsonObject
 from dispatch_runner.report.event_lines import in_lines, to_json
+from dispatch_runner.report.json_text import json_line
 from dispatch_runner.report.output import LineWriter, Output, open_private
 
 
@@ -23,7 +21,7 @@ class NdjsonEvents:
 
     def __call__(self, event: Event) -> None:
         for part in in_lines(event):
-            self._writer.put(_encoded({**self._stamp(), **to_json(part)}))
+            self._writer.put(json_line({**self._stamp(), **to_json(part)}))
 
     def close(self) -> None:
         """Waits for the lines to be written."""
@@ -41,14 +39,3 @@ class NdjsonEvents:
 def events_file(path: Path, clock: Clock | None = None) -> NdjsonEvents:
     """The events in a file of their own, see `open_private`. Raises `OSError`."""
     return NdjsonEvents(open_private(path), clock)
-
-
-def _encoded(line: JsonObject) -> str:
-    try:
-        return orjson.dumps(line).decode()
-    except TypeError:  # a lone surrogate or a huge number: rare, and fine as an escape
-        return json.dumps(line, default=_plain)
-
-
-def _plain(value: object) -> object:
-    return {name: getattr(value, name) for name in type(value).__slots__}  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from io import UnsupportedOperation
 from pathlib import Path
 from typing import TextIO
 
@@ -19,51 +20,63 @@ COALESCE_SECONDS = 0.02
 """Lines of one such interval are written together."""
 BACKLOG_CHARACTERS = 64 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+_ASCII = str.maketrans("✓✗•↻━─…", "+x*~#-~")
+"""What our own signs become where there is no Unicode."""
 
 
 class Output:
     """Text to a stream: through a descriptor of our own when there is one.
 
     Python's own buffer is avoided because its lock, held by a thread that is stuck in a write, aborts
-    the interpreter at exit. Never raises for a character that the encoding lacks.
+    the interpreter at exit. Used by one thread. Never raises for a character that the encoding lacks.
     """
 
-    def __init__(self, stream: TextIO | int) -> None:
-        """A stream that stays the caller's, or a descriptor that becomes ours."""
-        self._stream = stream
+    def __init__(self, stream: TextIO | int, encoding: str | None = None) -> None:
+        """A stream that stays the caller's, or a descriptor that becomes ours.
+
+        The encoding is the stream's own, or UTF-8, unless given.
+        """
+        self._stream = None if isinstance(stream, int) else stream
         self._descriptor = stream if isinstance(stream, int) else None
-        self.encoding = "utf-8" if isinstance(stream, int) else stream.encoding or "utf-8"
+        self._opened = isinstance(stream, int)
+        own = None if isinstance(stream, int) else stream.encoding
+        self._encoding = encoding or own or "utf-8"
         self.accepted = 0
         """Bytes that the stream has taken so far."""
 
-    @property
-    def speaks_unicode(self) -> bool:
-        return self.encoding.lower().replace("-", "").startswith("utf")
-
     def write(self, text: str) -> None:
         """Blocks until everything was taken. Raises `OSError`, or `ValueError` for a closed stream."""
-        if self._descriptor is None and not isinstance(self._stream, int):
-            self._descriptor = _own_descriptor(self._stream)
-        data = text.encode(self.encoding, "replace")
-        if self._descriptor is not None:
-            self._write_descriptor(self._descriptor, data)
-        elif not isinstance(self._stream, int):
-            self._stream.write(data.decode(self.encoding))
+        if not self._encoding.lower().startswith("utf"):
+            text = text.translate(_ASCII)
+        data = text.encode(self._encoding, "replace")
+        descriptor = self._open()
+        if descriptor is not None:
+            self._write_descriptor(descriptor, data)
+        elif self._stream is not None:
+            self._stream.write(data.decode(self._encoding))
             self._stream.flush()
             self.accepted += len(data)
 
     def size(self) -> os.terminal_size:
         """Columns and rows of the terminal, now; 80 by 24 where there is none."""
         size = os.terminal_size((0, 0))
-        if self._descriptor is not None:
+        descriptor = self._open()
+        if descriptor is not None:
             with suppress(OSError):
-                size = os.get_terminal_size(self._descriptor)
+                size = os.get_terminal_size(descriptor)
         return os.terminal_size((size.columns or 80, size.lines or 24))
 
     def close(self) -> None:
+        """Closes what is ours."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _open(self) -> int | None:
+        if not self._opened and self._stream is not None:
+            self._descriptor = _own_descriptor(self._stream)
+            self._opened = True
+        return self._descriptor
 
     def _write_descriptor(self, descriptor: int, data: bytes) -> None:
         rest = memoryview(data)
@@ -78,10 +91,11 @@ class Output:
 
 
 class Pump:
-    """A thread that writes what `produce(closing)` returns, soon after each `notify`.
+    """A thread that writes what `produce(closing)` returns.
 
-    `produce` runs in that thread: at most once every `pause` seconds, after `idle` seconds without
-    a notice when that is given, and once more, with true, at the end.
+    `produce` runs in that thread: `pause` seconds after a `notify`, together for all that came
+    meanwhile; after `idle` seconds without one, when that is given; and once more, with true, at the
+    end.
     """
 
     def __init__(
@@ -123,6 +137,7 @@ class Pump:
         self._closing.set()
         self._wake.set()
         if self._thread is None:
+            self._output.close()
             return
         self._join(self._thread)
         self._thread = None
@@ -150,13 +165,13 @@ class Pump:
     def _pump(self) -> None:
         while True:
             self._wake.wait(self._idle)
+            self._closing.wait(self._pause)
             self._wake.clear()  # before looking, so that no notice and no closing is missed
             closing = self._closing.is_set()
             if text := self._produce(closing):
                 self._output.write(text)
             if closing:
                 return
-            self._closing.wait(self._pause)
 
 
 class LineWriter:
@@ -207,9 +222,7 @@ def open_private(path: Path) -> Output:
 def _own_descriptor(stream: TextIO) -> int | None:
     try:
         return os.dup(stream.fileno())
-    except (AttributeError, OSError) as reason:  # io.UnsupportedOperation: a stream in memory
-        if isinstance(reason, OSError) and reason.errno is not None:
-            raise
+    except UnsupportedOperation:  # a stream in memory
         return None
 
 

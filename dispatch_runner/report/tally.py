@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dispatch_runner.events import (
     AttemptFailed,
@@ -15,8 +16,9 @@ from dispatch_runner.events import (
 )
 from dispatch_runner.models import Result, TaskError, TaskResult, TaskStatus
 
-REMEMBERED = 100
-"""How many of the latest outcomes are kept: more than a terminal has rows."""
+MOST_OUTCOMES = 6
+"""How many of the latest failures, and of the latest other outcomes, are kept."""
+HEADER_ROWS = 2
 
 
 @dataclass(slots=True)
@@ -34,6 +36,27 @@ class Running:
     """When this attempt starts, or started."""
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """A moment of a tally: the counts, and the tasks that there is room for."""
+
+    correlation_id: str
+    started_at: float
+    total: int
+    settled: int
+    counts: dict[TaskStatus, int]
+    running: int
+    stopping: str | None
+    longest: list[Running]
+    """Those that have run longest, longest first."""
+    hidden: int
+    """How many more tasks run, if there is a row to say so."""
+    failures: list[TaskResult]
+    """The latest errors and timeouts, latest last."""
+    others: list[TaskResult]
+    """The latest other outcomes, latest last."""
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts, what runs, and what settled last."""
@@ -45,9 +68,9 @@ class Tally:
     counts: dict[TaskStatus, int] = field(default_factory=lambda: dict.fromkeys(TaskStatus, 0))
     running: dict[str, Running] = field(default_factory=dict)
     """By task id; the one that started first comes first."""
-    failures: deque[TaskResult] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    failures: deque[TaskResult] = field(default_factory=lambda: deque(maxlen=MOST_OUTCOMES))
     """The latest errors and timeouts."""
-    others: deque[TaskResult] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    others: deque[TaskResult] = field(default_factory=lambda: deque(maxlen=MOST_OUTCOMES))
     """The latest successes, blocked and cancelled tasks."""
     stopping: str | None = None
     """Why new starts have ended, once they have."""
@@ -73,6 +96,32 @@ class Tally:
                 self.stopping = event.cause or "cancelled"
             case DispatchFinished():
                 self.result = event.result
+
+    def view(self, rows: int) -> View:
+        """What fits into so many rows: failures and other outcomes get a quarter each, what runs gets
+        the rest, and what one of them does not need the next one has.
+        """
+        room = max(rows - HEADER_ROWS, 0)
+        failures = min(len(self.failures), room // 4)
+        others = min(len(self.others), room // 4)
+        running = min(len(self.running), room - failures - others)
+        failures = min(len(self.failures), room - running - others)
+        others = min(len(self.others), room - running - failures)
+        if 0 < running < len(self.running):
+            running -= 1  # to say so takes a row
+        return View(
+            self.correlation_id,
+            self.started_at,
+            self.total,
+            self.settled,
+            dict(self.counts),
+            len(self.running),
+            self.stopping,
+            list(islice(self.running.values(), running)),
+            len(self.running) - running if room else 0,
+            [self.failures[-n] for n in range(failures, 0, -1)],
+            [self.others[-n] for n in range(others, 0, -1)],
+        )
 
     def _settle(self, result: TaskResult) -> None:
         self.running.pop(result.task_id, None)

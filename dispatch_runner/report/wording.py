@@ -1,6 +1,6 @@
 """Words for people: one line, bounded, with nothing in it that a terminal obeys."""
 
-from dispatch_runner.models import TaskResult, TaskStatus
+from dispatch_runner.models import TaskError, TaskResult, TaskStatus
 
 LABEL_LENGTH = 80
 MESSAGE_LENGTH = 300
@@ -46,13 +46,23 @@ def one_line(text: str, limit: int = MESSAGE_LENGTH) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.4s`, `12.3s`, `1m 05s`, `2h 03m`."""
+    """`7ms`, `0.4s`, `12.3s`, `1m 05s`, `2h 03m`."""
+    if seconds < 0.0995:
+        return f"{max(seconds, 0) * 1000:.0f}ms"
     if seconds < 59.95:
-        return f"{max(seconds, 0):.1f}s"
+        return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes}m {rest:02}s"
     return f"{minutes // 60}h {minutes % 60:02}m"
+
+
+def clock_time(seconds: float) -> str:
+    """`0:07`, `12:30`, `2:03:00`."""
+    minutes, rest = divmod(max(int(seconds), 0), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02}"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def reason(result: TaskResult) -> str:
@@ -61,7 +71,14 @@ def reason(result: TaskResult) -> str:
         return f"by {roots(result.blocked_by)}"
     if result.error is None:
         return ""
-    return f"{result.error.type}: {one_line(result.error.message)}"
+    if result.error.type == result.status.value:  # `timeout` and `cancelled` need saying only once
+        return one_line(result.error.message)
+    return cause(result.error)
+
+
+def cause(error: TaskError) -> str:
+    """Type and message: `missing_file: ...`."""
+    return f"{error.type}: {one_line(error.message)}"
 
 
 def roots(task_ids: tuple[str, ...]) -> str:

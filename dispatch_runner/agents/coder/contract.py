@@ -33,15 +33,44 @@ from dispatch_runner.agents.coder.words import identifier, printable
 
 Mapping = dict[str, object]
 
-MAX_CONTRACT = 262_144
+MAX_CONTRACT = 131_072
 MAX_ITEMS = 64
 KEYS = frozenset(
-    "node_type node_name contract_name contract_version node_version input_model output_model io_operations "
-    "input_state output_state actions state_transitions workflow_coordination effect_operations capabilities "
-    "definitions inputs outputs input output steps fields name description input_schema output_schema states "
-    "transitions error_handling subcontracts".split()
+    [
+        "node_type",
+        "node_name",
+        "contract_name",
+        "contract_version",
+        "node_version",
+        "input_model",
+        "output_model",
+        "io_operations",
+        "input_state",
+        "output_state",
+        "actions",
+        "state_transitions",
+        "workflow_coordination",
+        "effect_operations",
+        "capabilities",
+        "definitions",
+        "inputs",
+        "outputs",
+        "input",
+        "output",
+        "steps",
+        "fields",
+        "name",
+        "description",
+        "input_schema",
+        "output_schema",
+        "states",
+        "transitions",
+        "error_handling",
+        "subcontracts",
+    ]
 )
 FENCE = re.compile(r"```[ \t]*(?:ya?ml|json)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL | re.IGNORECASE)
+KEY = re.compile(r"[\"']?\b([a-z_]+)\b[\"']?\s*:")
 START = re.compile(r"^(?:---\s*$|\{|[A-Za-z_$][\w$]*:(?:\s|$))", re.MULTILINE)
 MODEL_NAME = re.compile(r"Model[A-Z][A-Za-z0-9]*")
 JSON_TYPES = {
@@ -66,18 +95,18 @@ def find_contract(text: str) -> Mapping | None:
 
 def _candidates(text: str) -> Iterator[str]:
     cut = text[:MAX_CONTRACT]
-    yield from (match.group(1) for match in list(FENCE.finditer(cut))[:8])
+    yield from (match.group(1) for match in list(FENCE.finditer(cut))[:3])
     if not START.search(cut):
         return
     yield cut
-    for found in list(START.finditer(cut))[:8]:
+    for found in list(START.finditer(cut))[:3]:
         if found.start():
             yield cut[found.start() :]
 
 
 def _load(text: str) -> Mapping | None:
     """A mapping that is recognisably a contract, or null; never raises on hostile text."""
-    if sum(1 for key in KEYS if f"{key}" in text) < 2:
+    if len({match.group(1) for match in KEY.finditer(text)} & KEYS) < 2:
         return None
     import yaml
 
@@ -104,7 +133,7 @@ def read_contract(contract: Mapping) -> Reading:
     _read_names(contract, reading)
     reading.operations = list(_operations(contract, reading))
     _read_fields(contract, reading)
-    reading.steps = list(_steps(contract)) or reading.steps
+    reading.steps = _steps(contract, reading) or reading.steps
     reading.machine = _machine(contract) or reading.machine
     _read_policies(contract, reading)
     if not reading.description:
@@ -175,6 +204,7 @@ def _read_names(contract: Mapping, reading: Reading) -> None:
         "",
     )
     reading.name = re.sub(r"Fsm$", "", strip_name(spelled))
+    reading.named = bool(reading.name)
     if re.fullmatch(r"Node[A-Z][A-Za-z0-9]+(?:Effect|Compute|Reducer|Orchestrator)", spelled):
         reading.class_name = spelled
     reading.input_model = _model_name(contract.get("input_model"))
@@ -405,31 +435,56 @@ def _schema_bounds(entry: Mapping, type_: FieldType) -> tuple[tuple[str, float],
     return tuple(kept.items()) if low < high or (sized and low <= high) else ()
 
 
-def _steps(contract: Mapping) -> Iterator[Step]:
+def _steps(contract: Mapping, reading: Reading) -> list[Step]:
+    """The steps, each after those it needs; a chain where the contract states no needs at all."""
     nodes = _at(
         contract, "workflow_coordination", "workflow_definition", "execution_graph", "nodes"
     ) or _at(contract, "workflow_definition", "execution_graph", "nodes")
     listed = nodes or contract.get("steps") or _at(contract, "workflow", "steps")
     if isinstance(listed, list):
         listed = [{"name": item} if isinstance(item, str) else item for item in listed]
-    previous: list[str] = []
-    known: set[str] = set()
+    steps: dict[str, Step] = {}
     for item in _mappings(listed)[:MAX_STEPS]:
-        spelled = _first(item, "node_id", "step_id", "id", "name", "step_name", "node_name")
-        name = identifier(spelled) if spelled else ""
-        if not name or name in known:
-            continue
-        stated = item.get("depends_on", item.get("dependencies", item.get("needs")))
-        needs = [identifier(need) for need in _texts(stated)]
-        kept = [need for need in needs if need in known]
-        if stated is None and not nodes:
-            kept = previous
-        target = _first(item, "target_node_type", "target", "node", "agent")
-        yield Step(
-            name, printable(_text(item.get("description")), 200), printable(target, 80), tuple(kept)
-        )
-        known.add(name)
-        previous = [name]
+        step = _step(item, list(steps)[-1:] if not nodes else [])
+        if step.name:
+            steps.setdefault(step.name, step)
+    return _in_order(steps, reading)
+
+
+def _step(item: Mapping, before: list[str]) -> Step:
+    spelled = _first(item, "node_id", "step_id", "id", "name", "step_name", "node_name")
+    stated = item.get("depends_on", item.get("dependencies", item.get("needs")))
+    needs = before if stated is None else [identifier(need) for need in _texts(stated)]
+    target = _first(item, "target_node_type", "target", "node", "agent")
+    return Step(
+        identifier(spelled) if spelled else "",
+        printable(_text(item.get("description")), 200),
+        printable(target, 80),
+        tuple(needs),
+    )
+
+
+def _in_order(steps: dict[str, Step], reading: Reading) -> list[Step]:
+    """Each step after those it needs; needs that are unknown or form a cycle are dropped, and said."""
+    from graphlib import CycleError, TopologicalSorter
+
+    for name, step in steps.items():
+        unknown = [need for need in step.needs if need not in steps]
+        if unknown:
+            reading.warnings.append(
+                f"step {name!r} needs {unknown[0]!r}, which is no step: not kept"
+            )
+            steps[name] = replace(step, needs=tuple(n for n in step.needs if n in steps))
+    try:
+        order = list(TopologicalSorter({n: step.needs for n, step in steps.items()}).static_order())
+    except CycleError as error:
+        cycle = " -> ".join(str(name) for name in error.args[1])
+        reading.warnings.append(f"the steps form a cycle ({cycle}): they run in the order listed")
+        names = list(steps)
+        return [replace(steps[n], needs=tuple(names[:i][-1:])) for i, n in enumerate(names)]
+    if all(all(list(steps).index(n) < i for n in s.needs) for i, s in enumerate(steps.values())):
+        return list(steps.values())
+    return [steps[name] for name in order]
 
 
 def _machine(contract: Mapping) -> Machine | None:

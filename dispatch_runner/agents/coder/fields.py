@@ -32,7 +32,7 @@ BOUND_WORDS: tuple[tuple[str, str], ...] = (
     (rf"(?:less than|below|under|<(?!=))\s*({NUMBER})", "lt"),
 )
 RANGE = re.compile(
-    rf"(?:between|from|in|range)?\s*({NUMBER})\s*(?:to|and|-|\.\.\.?|–|through)\s*({NUMBER})"
+    rf"(?:between|from|in|range)?\s*({NUMBER})\s*(?:to|and|-|\.\.\.?|\u2013|through)\s*({NUMBER})"
 )
 DEFAULT = re.compile(
     r"(?:\bdefaults?(?: value)?(?: is| of| to)?\s*[:=]?|(?<![<>])=)\s*(?P<value>'[^']*'|\"[^\"]*\"|`[^`]*`|[^\s,;)]+)",
@@ -54,7 +54,16 @@ def parse_field(phrase: str) -> FieldSpec | None:
         return None
     name, inferred, spelled = named
     type_ = _stated_type(notes) or _bounded(inferred, notes)
-    return _build(name, type_, optional, notes, printable(phrase.strip(" -*"), 200), spelled)
+    return _build(name, type_, optional, notes, _described(head, notes, name), spelled)
+
+
+def _described(head: str, notes: str, name: str) -> str:
+    """What the phrase says of the field beside its type: after a dash, else the words that name it."""
+    explained = re.search(r"(?:^|\s)[-\u2013]\s+([^,;].+)$", notes, re.DOTALL)
+    if explained:
+        return printable(explained.group(1), 200)
+    words = printable(head, 200)
+    return words if " " in words else name.strip("_").replace("_", " ")
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -62,7 +71,7 @@ def _split(text: str) -> tuple[str, str]:
     tick = re.match(r"`([^`]+)`\s*(.*)$", text, re.DOTALL)
     if tick:
         return tick.group(1), tick.group(2).strip(" :-()")
-    found = re.match(r"([^(:]+?)\s*(?:\((.*)\)?|:\s*(.*)|\s[-–]\s(.*))$", text, re.DOTALL)  # noqa: RUF001
+    found = re.match(r"([^(:]+?)\s*(?:\((.*)\)?|:\s*(.*)|\s[-\u2013]\s(.*))$", text, re.DOTALL)
     if found:
         notes = next((group for group in found.groups()[1:] if group), "")
         return found.group(1).strip(), notes.replace(")", " ").replace("(", ", ").strip()
@@ -169,7 +178,7 @@ def _stated_type(notes: str) -> FieldType | None:
     whole = type_of_phrase(notes)
     if whole is not None:
         return whole
-    for part in re.split(r"[,;]\s*|\s[-–]\s|\.\s", notes):  # noqa: RUF001
+    for part in re.split(r"[,;]\s*|\s[-\u2013]\s|\.\s", notes):
         found = type_of_phrase(
             re.split(r"\b(?:default|between|from|at least|at most)\b|=", part)[0]
         )

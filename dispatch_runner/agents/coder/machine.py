@@ -32,7 +32,28 @@ AFTER = re.compile(
     r"^(?P<step>.+?)\s*\(?\b(?:after|depends on|needs)\s+(?P<needs>[^()]+)\)?$", re.IGNORECASE
 )
 PARTICLES = frozenset(
-    "a an the its their this that of to into from in on and with it then first finally step".split()
+    [
+        "a",
+        "an",
+        "the",
+        "its",
+        "their",
+        "this",
+        "that",
+        "of",
+        "to",
+        "into",
+        "from",
+        "in",
+        "on",
+        "and",
+        "with",
+        "it",
+        "then",
+        "first",
+        "finally",
+        "step",
+    ]
 )
 
 TRANSITION = re.compile(

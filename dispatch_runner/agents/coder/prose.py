@@ -14,15 +14,20 @@ from dispatch_runner.agents.coder.words import base_verb, is_plural, pascal, pri
 
 MAX_FIELDS = 64
 MAX_PROSE = 20_000
+MAX_ZONE = 4_000
 
+SECTIONS = (
+    r"(?P<name>(?:node )?(?:inputs?|request|parameters|arguments|event(?: fields)?|outputs?|returns|results?|"
+    r"response|state(?: fields)?|steps|workflow|states|transitions|intents))"
+    r"(?: (?:fields|model|parameters|schema))?"
+)
 SECTION = re.compile(
-    r"^[ \t]*(?:#{1,6}[ \t]*|[-*][ \t]+)?(?:\*\*)?(?P<name>(?:node )?(?:inputs?|request|parameters|arguments|"
-    r"event(?: fields)?|outputs?|returns|results?|response|state(?: fields)?|steps|workflow|states|transitions|"
-    r"intents))(?: (?:fields|model|parameters|schema))?(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*(?P<rest>.*)$",
+    rf"^[ \t]*(?:#{{1,6}}[ \t]*)?(?:\*\*)?{SECTIONS}(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*(?P<rest>.*)$",
     re.IGNORECASE,
 )
+HEADING = re.compile(rf"^[ \t]*#{{1,6}}[ \t]*{SECTIONS}[ \t]*#*$", re.IGNORECASE)
 INLINE_SECTION = re.compile(
-    r"(?<=[.;)\w])\s+(?=(?:Inputs?|Outputs?|Returns|Parameters|State|Steps|States|Transitions|Intents)\s*:)"
+    r"(?<=[.;)\w])\s+(?=(?:Inputs?|Events?|Outputs?|Returns|Parameters|State|Steps|States|Transitions|Intents)\s*:)"
 )
 BULLET = re.compile(r"^[ \t]*(?:[-*+•]|\d+[.)])[ \t]+")
 KINDS = {
@@ -51,20 +56,58 @@ TRIGGER = re.compile(
 )
 TAIL = re.compile(
     r"\s+(?:and|then|,)\s+(?:\w+ly )?(?:emits?|emitting|stores?|sends?|writes?|retries|raises?|fails?|logs?|saves?|"
-    r"must|should|when|if|while|where|so that|after|before|until|unless|publishes|validates)\b.*$|"
-    r"\s(?:when|while|where|so that|until|unless|after which|before|as soon as|in order to|via|over|through)\s.*$",
+    r"must|should|when|if|while|where|so that|until|unless|publishes|validates)\b.*$|"
+    r"\s(?:when|while|where|so that|until|unless|after which|before \w+ing|as soon as|in order to|via|over|through)\s.*$",
     re.IGNORECASE | re.DOTALL,
 )
 NOT_FIELDS = frozenset(
-    "retry retries backoff exponential logging validation caching idempotency support handling transactions "
-    "injection metrics observability tracing safety typing errors error http https rest sql it them that which "
-    "jitter bounded async concurrency result results output input something everything request".split()
+    [
+        "retry",
+        "retries",
+        "backoff",
+        "exponential",
+        "logging",
+        "validation",
+        "caching",
+        "idempotency",
+        "support",
+        "handling",
+        "transactions",
+        "injection",
+        "metrics",
+        "observability",
+        "tracing",
+        "safety",
+        "typing",
+        "errors",
+        "error",
+        "http",
+        "https",
+        "rest",
+        "sql",
+        "it",
+        "them",
+        "that",
+        "which",
+        "jitter",
+        "bounded",
+        "async",
+        "concurrency",
+        "result",
+        "results",
+        "output",
+        "input",
+        "something",
+        "everything",
+        "request",
+    ]
 )
 NAMED = re.compile(
     r"\b(?:named|called|name is|name:)\s+[`'\"]?([A-Za-z_][A-Za-z0-9_-]*)", re.IGNORECASE
 )
 CLASS = re.compile(r"\bNode[A-Z][A-Za-z0-9]+(?:" + "|".join(NODE_TYPES) + r")\b")
 SNAKE = re.compile(r"\bnode_[a-z0-9_]+_(?:effect|compute|reducer|orchestrator)\b")
+GAP = re.compile(r",\s*(?:and |or )?|\s+(?:and|as well as|plus|along with)\s+")
 RETRIES = re.compile(
     r"\b(?:retr(?:y|ies|ied|ying)[^.;]{0,30}?(?:up to|at most)?|up to|at most)\s+(\d+)\s*(?:times|retries|attempts)",
     re.IGNORECASE,
@@ -88,7 +131,7 @@ def read_prose(text: str) -> Reading:
     rest = _read_sections(INLINE_SECTION.sub("\n", cut), reading)
     for sentence in _sentences(rest):
         _read_sentence(sentence, reading)
-    reading.description = printable(next(iter(_sentences(rest)), cut), 600)
+    reading.description = printable(CLASS.sub("", rest.strip(), count=1).strip(" :.-") or cut, 600)
     _read_name(cut, rest, reading)
     _read_policies(reading)
     reading.machine = reading.machine or read_machine(cut)
@@ -102,17 +145,20 @@ def _read_sections(text: str, reading: Reading) -> str:
     rest: list[str] = []
     kind, body = "", list[str]()
     for line in [*text.splitlines(), ""]:
-        found = SECTION.match(line)
+        found = SECTION.match(line) or HEADING.match(line)
         if found:
             _read_section(kind, body, reading)
             name = found.group("name").lower().removeprefix("node ").split()[0]
             kind = "machine" if name == "states" else KINDS[name.removesuffix("s")]
-            body = [found.group("rest")] if found.group("rest").strip() else []
+            after = found.groupdict().get("rest") or ""
+            body = [after] if after.strip() else []
         elif kind and (BULLET.match(line) or (line.strip() and not body) or line.startswith("  ")):
             body.append(line)
-        else:
+        elif body or line.strip():
             _read_section(kind, body, reading)
             kind, body = "", []
+            rest.append(line)
+        elif not kind:
             rest.append(line)
     _read_section(kind, body, reading)
     return "\n".join(rest)
@@ -164,7 +210,7 @@ def _read_sentence(sentence: str, reading: Reading) -> None:
 
 
 def _read_zone(kind: str, zone: str, reading: Reading) -> None:
-    items = list(_items(zone))
+    items = list(_items(zone[:MAX_ZONE]))
     if kind == "takes":
         _add_fields("input", items, reading, exact=True)
     elif kind == "returns":
@@ -180,14 +226,12 @@ def _read_zone(kind: str, zone: str, reading: Reading) -> None:
 
 def _items(zone: str) -> Iterator[str]:
     """The parts of an enumeration in words; commas and `and` inside brackets do not part."""
-    depth, start, index = 0, 0, 0
+    depth = start = index = 0
     text = f"{zone}, "
     while index < len(text):
         char = text[index]
         depth += (char in "([{") - (char in ")]}")
-        gap = re.compile(r",\s*(?:and |or )?|\s+(?:and|as well as|plus|along with)\s+").match(
-            text, index
-        )
+        gap = GAP.match(text, index)
         if gap and depth <= 0 and not _inside_choice(text[start:index]):
             if text[start:index].strip():
                 yield text[start:index].strip()
@@ -231,13 +275,13 @@ def add_field(target: list[FieldSpec], parsed: FieldSpec) -> None:
 def _read_name(text: str, rest: str, reading: Reading) -> None:
     found = CLASS.search(text) or SNAKE.search(text)
     named = NAMED.search(text)
+    reading.named = bool(found or named)
     if found:
         reading.class_name = found.group(0) if found.group(0).startswith("Node") else ""
         reading.name = strip_name(found.group(0))
     elif named:
         reading.name = strip_name(named.group(1))
     else:
-        reading.description = reading.description or printable(text, 600)
         reading.name = guess_name(next(iter(_sentences(rest)), text))
 
 
@@ -259,8 +303,47 @@ LEAD = re.compile(
     re.IGNORECASE,
 )
 PARTICLES = frozenset(
-    "a an the its their this that which and or of to into from in on over by with for via using all each every "
-    "any as at it is are be onex node new given some simple generic".split()
+    [
+        "a",
+        "an",
+        "the",
+        "its",
+        "their",
+        "this",
+        "that",
+        "which",
+        "and",
+        "or",
+        "of",
+        "to",
+        "into",
+        "from",
+        "in",
+        "on",
+        "over",
+        "by",
+        "with",
+        "for",
+        "via",
+        "using",
+        "all",
+        "each",
+        "every",
+        "any",
+        "as",
+        "at",
+        "it",
+        "is",
+        "are",
+        "be",
+        "onex",
+        "node",
+        "new",
+        "given",
+        "some",
+        "simple",
+        "generic",
+    ]
 )
 STOP = re.compile(
     r"\b(?:with|using|from|into|over|via|by|and|then|in|to|for|that|which|given|where|when|through|against|on)\b|[,:;(.]",

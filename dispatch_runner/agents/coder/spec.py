@@ -143,6 +143,8 @@ class Reading:
 
     name: str = ""
     """The part between `Node` and the type, such as `WebPageFetch`."""
+    named: bool = False
+    """Whether the contract says the name, rather than what the node does."""
     class_name: str = ""
     """The whole class name, where the contract spells it."""
     node_type: NodeType | None = None

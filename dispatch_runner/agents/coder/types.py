@@ -36,31 +36,32 @@ MAPPING = re.compile(r"^(?:dict|dictionary|map|mapping)(?:\[\s*\w+\s*,| of \w+ t
 ENUM = re.compile(r"^(?:one of|either|enum(?:eration)?(?: of)?|literal)\s*[:\[(]?\s*(.+?)[\])]?$")
 
 BY_NAME: tuple[tuple[str, FieldType], ...] = (
+    (r"(?:added|removed|changed|unchanged|modified)(?:_(?:keys|fields|paths))?", list_of(TEXT)),
     (r"(?:is|has|should|can|was|include|use|allow|enable|needs)_\w+|\w*_?(?:enabled|flag|only)", BOOLEAN),
-    (r"success|succeeded|valid|found|passed|ok|enabled|dry_run|overwrite|strict|verbose|equal|"
+    ((r"success|succeeded|valid|found|passed|ok|enabled|dry_run|overwrite|strict|verbose|equal|"
      r"healthy|active|completed|changed|inserted|created|deleted|case_sensitive|lowercase|uppercase|"
-     r"delivered|acknowledged|approved|matches|exists", BOOLEAN),
+     r"delivered|acknowledged|approved|matches|exists"), BOOLEAN),
     (r"headers|labels|environment|env", FieldType("dict", TEXT)),
     (r"(?:counts?|totals?)_(?:by|per)_\w+", FieldType("dict", INTEGER)),
     (r"\w+_by_\w+", FieldType("dict", JSON)),
     (r"embeddings|vectors", list_of(list_of(NUMBER))),
     (r"(?:\w+_)?(?:embedding|vector)", list_of(NUMBER)),
-    (r"numbers|values|scores|weights|samples|measurements|amounts|prices|durations|latencies|\w+_scores|"
-     r"readings", list_of(NUMBER)),
-    (r"items|rows|records|results|documents|points|entries|events|messages_list|users|orders|matches_list|"
-     r"chunks|hits|findings|violations", list_of(OBJECT)),
-    (r"(?:\w+_)?(?:payload|metadata|settings|config|configuration|options|object|filters?|attributes|"
+    ((r"numbers|values|scores|weights|samples|measurements|amounts|prices|durations|latencies|\w+_scores|"
+     r"readings"), list_of(NUMBER)),
+    ((r"items|rows|records|results|documents|points|entries|events|messages_list|users|orders|matches_list|"
+     r"chunks|hits|findings|violations"), list_of(OBJECT)),
+    ((r"(?:\w+_)?(?:payload|metadata|settings|config|configuration|options|object|filters?|attributes|"
      r"properties|context|details|parameters|params|data|document|record|row|profile|schema|before|after|"
-     r"extra|state|differences|diff)", OBJECT),
+     r"extra|state|differences|diff)"), OBJECT),
     (r"json|result|response|parsed", JSON),
-    (r"(?:\w+_)?(?:count|limit|offset|page|page_size|size|length|port|attempts?|retries|index|rank|priority|"
+    ((r"(?:\w+_)?(?:count|limit|offset|page|page_size|size|length|port|attempts?|retries|index|rank|priority|"
      r"epoch|year|quantity|dimensions?|age|level|k|affected|seq|sequence|depth|bytes|ms|milliseconds|"
-     r"line|column|width|height|days|hours|minutes)", INTEGER),
+     r"line|column|width|height|days|hours|minutes)"), INTEGER),
     (r"status_code|exit_code|(?:num|n|max|number_of|total)_\w+(?:s|count)|\w+_number|\w+_affected", INTEGER),
-    (r"(?:\w+_)?(?:seconds|timeout|score|ratio|rate|mean|average|avg|median|variance|stdev|deviation|percent|"
+    ((r"(?:\w+_)?(?:seconds|timeout|score|ratio|rate|mean|average|avg|median|variance|stdev|deviation|percent|"
      r"percentage|threshold|price|amount|cost|total|sum|minimum|maximum|min|max|weight|temperature|"
      r"confidence|probability|latency|duration|similarity|distance|balance|number|latitude|longitude|"
-     r"celsius|fahrenheit|kelvin|product|quotient|difference|factor|speed|utilisation|utilization)", NUMBER),
+     r"celsius|fahrenheit|kelvin|product|quotient|difference|factor|speed|utilisation|utilization)"), NUMBER),
     (r"(?:average|mean|median|minimum|maximum|min|max|total|sum|highest|lowest|best|worst)_\w+", NUMBER),
     (r"(?:\w+_)?(?:at|timestamp|datetime|time)", FieldType("datetime")),
     (r"(?:\w+_)?(?:date|day)", FieldType("date")),

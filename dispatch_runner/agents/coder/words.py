@@ -9,13 +9,38 @@ import re
 import unicodedata
 
 RESERVED = frozenset(
-    (
-        # Names that the generated module uses itself, so that a field may not hide them.
-        "str int float bool bytes list dict tuple date datetime frozenset len min max sum sorted self "
-        # Attributes of pydantic's models.
-        "construct copy dict from_orm json parse_file parse_obj parse_raw schema schema_json "
-        "update_forward_refs validate fields"
-    ).split()
+    [
+        "str",
+        "int",
+        "float",
+        "bool",
+        "bytes",
+        "list",
+        "dict",
+        "tuple",
+        "date",
+        "datetime",
+        "frozenset",
+        "len",
+        "min",
+        "max",
+        "sum",
+        "sorted",
+        "self",
+        "construct",
+        "copy",
+        "dict",
+        "from_orm",
+        "json",
+        "parse_file",
+        "parse_obj",
+        "parse_raw",
+        "schema",
+        "schema_json",
+        "update_forward_refs",
+        "validate",
+        "fields",
+    ]
 )
 MAX_IDENTIFIER = 48
 MAX_NAME_WORDS = 6

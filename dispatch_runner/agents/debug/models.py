@@ -123,8 +123,9 @@ class Change(Model):
     line_start: Line
     line_end: Line
     commit: str
+    """Empty when the lines differ from what was committed."""
     date: str
-    """UTC, RFC 3339."""
+    """UTC, RFC 3339; empty without a commit."""
     summary: str
     """First line of the commit's message."""
 

@@ -70,7 +70,13 @@ FAMILY = Family(
             r"^   at (?P<function>[\w.<>`+|\[\],$&*]{1,500}\((?:[\w.<>`\[\]&*]+ \w+(?:, )?)*\))$",
             _frame,
         ),
-        rule(rf"^\s*(?:Unhandled exception\. |.{{0,80}}Unhandled Exception: ){_TYPE}(?:: (?P<message>.*))?$", _error),
-        rule(r"^(?P<type>(?:[A-Z]\w*\.){1,20}[A-Z]\w*Exception)(?: \(0x[0-9A-F]+\))?(?:: (?P<message>.*))?$", _error),
+        rule(
+            rf"^\s*(?:Unhandled exception\. |.{{0,80}}Unhandled Exception: ){_TYPE}(?:: (?P<message>.*))?$",
+            _error,
+        ),
+        rule(
+            r"^(?P<type>(?:[A-Z]\w*\.){1,20}[A-Z]\w*Exception)(?: \(0x[0-9A-F]+\))?(?:: (?P<message>.*))?$",
+            _error,
+        ),
     ),
 )

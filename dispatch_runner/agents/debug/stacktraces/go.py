@@ -31,7 +31,9 @@ def _goroutine(reader: Reader, match: re.Match[str]) -> bool:
     else:
         known = reader.current is not None and reader.current.language == NAME
         relation: Relation = "thread" if known else "raised"
-        reader.open(NAME, "", f"goroutine {match['id']} [{match['state']}]", relation, same_chain=known)
+        reader.open(
+            NAME, "", f"goroutine {match['id']} [{match['state']}]", relation, same_chain=known
+        )
     return True
 
 

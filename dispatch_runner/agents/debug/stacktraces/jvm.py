@@ -33,7 +33,9 @@ def _frame(reader: Reader, match: re.Match[str]) -> bool:
 
 FAMILY = Family(
     name=NAME,
-    hint=re.compile(r"\bat [\w$./@<>-]+\(|Caused by: |Suppressed: |\.\.\. \d+ |\w\.\w+(?:: |$)|in thread"),
+    hint=re.compile(
+        r"\bat [\w$./@<>-]+\(|Caused by: |Suppressed: |\.\.\. \d+ |\w\.\w+(?:: |$)|in thread"
+    ),
     rules=(
         rule(
             r"^\s*at (?:[\w.@$-]{0,200}/{1,2}){0,2}(?P<function>(?:[\w$-]+\.)+(?:[\w$-]+|<\w+>))"

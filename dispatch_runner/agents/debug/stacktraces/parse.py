@@ -33,7 +33,9 @@ BY_NAME = {family.name: family for family in FAMILIES}
 LONGEST_LINE = 2_000
 """Longer lines are cut before they are matched: no form of frame is that long."""
 
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]{0,100}[ -/]{0,10}[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)?|[@-Z\\-_])")
+ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]{0,100}[ -/]{0,10}[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)?|[@-Z\\-_])"
+)
 BARE_ERROR = re.compile(
     r"^\s*(?:Uncaught )?(?P<type>[A-Za-z_][\w.$]{0,200}(?:Error|Exception|Exit|Interrupt))"
     r"(?:: (?P<message>.*))?$"

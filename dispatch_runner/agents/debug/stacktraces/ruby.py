@@ -15,7 +15,9 @@ from dispatch_runner.agents.debug.stacktraces.reader import (
 
 NAME = "ruby"
 
-_PLACE = r"(?P<file>(?:[A-Za-z]:)?[^\s:][^:\n]{0,500}):(?P<line>\d+):in [`'](?P<function>[^'\n]{1,300})'"
+_PLACE = (
+    r"(?P<file>(?:[A-Za-z]:)?[^\s:][^:\n]{0,500}):(?P<line>\d+):in [`'](?P<function>[^'\n]{1,300})'"
+)
 
 
 def _raised(reader: Reader, match: re.Match[str]) -> bool:

@@ -1,0 +1,171 @@
+"""Reading context files and putting the generated file in place, inside the allowed folders only."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dispatch_runner.errors import AgentError
+from dispatch_runner.models import ErrorType
+from dispatch_runner.paths import AllowedRoots, identity
+
+MAX_CONTEXT = 262_144
+MAX_SOURCE = 4 << 20
+DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP})
+
+
+def read_context(paths: Sequence[str], roots: AllowedRoots) -> dict[str, str]:
+    """The text of each context file, at most 256 KiB of each; what is not UTF-8 is replaced.
+
+    Raises `AgentError`: a file is missing, unreadable, or no longer inside the allowed folders.
+    """
+    missing = [path for path in paths if not os.path.lexists(identity(path))]
+    if missing:
+        raise AgentError(
+            ErrorType.MISSING_FILE,
+            f"context file {missing[0]!r} does not exist"
+            + (f" (and {len(missing) - 1} more)" if missing[1:] else ""),
+            hint="correct 'context_files', or make the task that writes it a dependency",
+            details={"missing": missing[:50]},
+        )
+    return {
+        path: read_bounded(path, roots, MAX_CONTEXT).decode("utf-8", "replace") for path in paths
+    }
+
+
+def read_bounded(path: str, roots: AllowedRoots, limit: int) -> bytes:
+    """The start of a regular file. Raises `AgentError`."""
+    _check_roots(path, roots)
+    with _as_agent_errors("read", path):
+        descriptor = os.open(identity(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise AgentError(ErrorType.INVALID_INPUT, f"{path!r} is not a regular file")
+            return file.read(limit)
+
+
+def check_free(path: str, *, overwrite: bool) -> None:
+    """Raises `AgentError` when a file is there and may not be replaced."""
+    if overwrite and Path(path).is_dir():
+        raise AgentError(
+            ErrorType.INVALID_INPUT, f"output path {path!r} is a folder", hint="name a .py file"
+        )
+    if not overwrite and os.path.lexists(path):
+        raise _exists(path)
+
+
+def _exists(path: str) -> AgentError:
+    return AgentError(
+        ErrorType.INVALID_INPUT,
+        f"output file {path!r} exists",
+        hint='set "overwrite": true to replace it, or choose another output_path',
+        details={"code": "output_exists", "path": path},
+    )
+
+
+def put_in_place(path: str, data: bytes, roots: AllowedRoots, *, overwrite: bool) -> str:
+    """Writes a file whole or not at all, and gives its resolved path.
+
+    Folders that are missing are made. Each folder on the way is opened without following a link,
+    so that one that turns into a link meanwhile is refused, not followed. Raises `AgentError`.
+    """
+    _check_roots(path, roots)
+    resolved = identity(path)
+    with _as_agent_errors("write", path):
+        folder, name = os.path.split(resolved)
+        descriptor = _open_folder(folder)
+        try:
+            _write_into(descriptor, name, data, overwrite=overwrite)
+        except FileExistsError:
+            raise _exists(path) from None
+        finally:
+            os.close(descriptor)
+    return resolved
+
+
+def _write_into(folder: int, name: str, data: bytes, *, overwrite: bool) -> None:
+    temporary = f".{name[:100]}.{os.getpid()}-{os.urandom(6).hex()}.tmp"
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        else:
+            os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+
+
+def _open_folder(folder: str) -> int:
+    """A descriptor of a folder given by its resolved path; makes what is missing."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    descriptor = os.open("/", flags)
+    for part in folder.split("/"):
+        if not part:
+            continue
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=descriptor) if not _is_there(part, descriptor) else None
+            below = os.open(part, flags, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = below
+    return descriptor
+
+
+def _is_there(part: str, descriptor: int) -> bool:
+    try:
+        os.stat(part, dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def keep_rejected(prefix: Path | None, data: bytes) -> str | None:
+    """Keeps a refused file beside the trace, readable by its owner only; gives its path, if kept."""
+    if prefix is None:
+        return None
+    path = prefix.with_name(f"{prefix.name}.rejected.py")
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        return str(path)
+    return None
+
+
+def remove(path: str, roots: AllowedRoots) -> None:
+    """Takes away a file that failed its gates."""
+    _check_roots(path, roots)
+    with contextlib.suppress(FileNotFoundError), _as_agent_errors("remove", path):
+        Path(identity(path)).unlink()
+
+
+def _check_roots(path: str, roots: AllowedRoots) -> None:
+    problem = roots.problem(path)
+    if problem is not None:
+        code, message, hint = problem
+        raise AgentError(ErrorType.PERMISSION_DENIED, message, hint=hint, details={"code": code})
+
+
+@contextmanager
+def _as_agent_errors(action: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and action == "read":
+            raise AgentError(ErrorType.MISSING_FILE, f"file {path!r} does not exist") from error
+        kind = ErrorType.PERMISSION_DENIED if error.errno in DENIED else ErrorType.UNAVAILABLE
+        if error.errno in {errno.ENOTDIR, errno.EISDIR}:
+            kind = ErrorType.INVALID_INPUT
+        raise AgentError(kind, f"cannot {action} {path!r}: {error.strerror}") from error

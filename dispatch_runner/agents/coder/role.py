@@ -1,0 +1,243 @@
+"""The role `coder`: what it is asked, its own offline answer, and how any answer is verified."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from anyio import move_on_after, to_thread
+
+from dispatch_runner.agents.coder.models import CoderInput, CoderOutput, Gate, OpenPoint
+from dispatch_runner.agents.inputs import check_model, check_paths, text_paths
+from dispatch_runner.errors import AgentError
+from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.paths import AllowedRoots, identity
+from dispatch_runner.protocols import AgentCall, Answer, InputProblem
+
+if TYPE_CHECKING:
+    from dispatch_runner.agents.coder.gates import Verdict
+
+FORMAT_SECONDS = 20.0
+METHODS = ("execute_{}", "process_{}", "process")
+WORK = {
+    "Effect": "effect",
+    "Compute": "compute",
+    "Reducer": "reduction",
+    "Orchestrator": "orchestration",
+}
+
+
+class CoderRole:
+    """Makes one ONEX node module from a contract description. Keeps nothing between calls."""
+
+    name = "coder"
+    input_model = CoderInput
+    output_model = CoderOutput
+
+    def check_input(self, value: JsonObject, roots: AllowedRoots) -> list[InputProblem]:
+        """Everything that is wrong with an input, the paths' places included."""
+        problems = check_model(CoderInput, value)
+        pairs = [*text_paths(value, "output_path"), *text_paths(value, "context_files")]
+        problems += check_paths(
+            [pair for pair in pairs if pair[1] or pair[0] != ("output_path",)], roots
+        )
+        path, text = value.get("output_path"), value.get("contract_description")
+        if isinstance(path, str) and path and not path.endswith(".py"):
+            message = f"output path {path!r} is not a Python file"
+            problems.append(
+                InputProblem(("output_path",), "invalid_value", message, "end it in '.py'")
+            )
+        if isinstance(text, str) and text and not text.strip():
+            message = "field 'contract_description' is blank"
+            problems.append(
+                InputProblem(
+                    ("contract_description",), "invalid_value", message, "say what the node does"
+                )
+            )
+        return problems
+
+    def writes(self, value: JsonObject) -> Sequence[str]:
+        """The one file."""
+        path = value.get("output_path")
+        return [path] if isinstance(path, str) else []
+
+    def missing_tools(self) -> Sequence[str]:
+        """`ruff` and `mypy`, where they are not installed."""
+        from importlib.util import find_spec
+
+        from dispatch_runner.agents.coder import tools
+
+        missing = [] if tools.ruff() else ["ruff"]
+        return missing if find_spec("mypy") else [*missing, "mypy"]
+
+    async def solve(self, call: AgentCall) -> Answer:
+        """The source of the module, formatted; nothing is written yet.
+
+        Raises `AgentError`: the output exists (`invalid_input`), a context file does not
+        (`missing_file`).
+        """
+        from dispatch_runner.agents.coder import files
+        from dispatch_runner.agents.coder.generate import generate
+
+        asked = CoderInput.model_validate(call.input)
+        await to_thread.run_sync(
+            lambda: files.check_free(asked.output_path, overwrite=asked.overwrite)
+        )
+        context = await to_thread.run_sync(files.read_context, asked.context_files, call.roots)
+        made = await to_thread.run_sync(
+            lambda: generate(
+                asked.contract_description, asked.node_type, asked.output_path,
+                context=context, node_name=asked.node_name, profile=asked.profile,
+            )
+        )  # fmt: skip
+        output: JsonObject = {
+            "code": await _formatted(made.source, call),
+            "open_points": [
+                {"where": point.where, "message": point.message} for point in made.open_points
+            ],
+        }
+        return Answer(output=output, warnings=list(made.warnings))
+
+    async def verify(self, call: AgentCall, answer: Answer) -> Answer:
+        """Runs the gates and puts the file in place; the answer becomes a `CoderOutput`.
+
+        The source is the answer's `code`, else the file that the backend wrote at `output_path`.
+
+        Raises `AgentError`: a blocking gate failed (`check_failed`), could not judge
+        (`unverified`), or there is no source (`unverified`). No file is left at `output_path` then.
+        """
+        from dispatch_runner.agents.coder import files
+
+        asked = CoderInput.model_validate(call.input)
+        code = answer.output.get("code")
+        written = not isinstance(code, str)
+        source = await _written(asked, call) if written else str(code).encode("utf-8", "replace")
+        open_points = _open_points(answer.output)
+        verdict = await _judge(asked, source, call, open_declared=bool(open_points))
+        refusal = _refusal(verdict.gates, asked.validation_level)
+        if refusal is not None:
+            await _reject(asked, call, source, refusal, written=written)
+            raise refusal
+        path = await to_thread.run_sync(
+            lambda: (
+                identity(asked.output_path)
+                if written
+                else files.put_in_place(
+                    asked.output_path, source, call.roots, overwrite=asked.overwrite
+                )
+            )
+        )
+        structure = verdict.structure
+        output = CoderOutput(
+            generated_file=path,
+            validation_passed=True,
+            validation_level=asked.validation_level,
+            class_name=next(iter(structure.node_classes), None) if structure else None,
+            node_type=asked.node_type,
+            gates=verdict.gates,
+            open_points=open_points,
+            models=list(structure.models) if structure else [],
+            lines=source.count(b"\n"),
+            sha256=hashlib.sha256(source).hexdigest(),
+            warnings=answer.warnings,
+        )
+        return Answer(output.model_dump(mode="json"), answer.usage, answer.warnings, answer.backend)
+
+
+async def _formatted(source: str, call: AgentCall) -> str:
+    """The source as the formatter has it; unchanged when there is no formatter."""
+    from dispatch_runner import process
+    from dispatch_runner.agents.coder import tools
+
+    program = tools.ruff()
+    if program is None:
+        return source
+    with move_on_after(FORMAT_SECONDS):
+        done = await process.run(
+            tools.ruff_format(program),
+            env=tools.environment(),
+            stdin=source.encode(),
+            hurry=call.hurry,
+        )
+        return done.stdout.text() if done.returncode == 0 else source
+    return source
+
+
+async def _written(asked: CoderInput, call: AgentCall) -> bytes:
+    """What a backend wrote at the output path."""
+    from dispatch_runner.agents.coder import files
+
+    try:
+        source = await to_thread.run_sync(
+            files.read_bounded, asked.output_path, call.roots, files.MAX_SOURCE
+        )
+    except AgentError as error:
+        if error.type is not ErrorType.MISSING_FILE:
+            raise
+        raise AgentError(
+            ErrorType.UNVERIFIED,
+            f"the agent wrote nothing at {asked.output_path!r}",
+            hint="it has to write that file, or give its text as 'code'",
+        ) from error
+    return source
+
+
+def _open_points(output: JsonObject) -> list[OpenPoint]:
+    """What the answer says is left to be written; entries of another shape are kept as text."""
+    listed = output.get("open_points")
+    return [
+        OpenPoint(where=str(item.get("where", "")), message=str(item.get("message", "")))
+        if isinstance(item, dict)
+        else OpenPoint(where="", message=str(item))
+        for item in (listed if isinstance(listed, list) else [])
+    ]
+
+
+async def _judge(
+    asked: CoderInput, source: bytes, call: AgentCall, *, open_declared: bool
+) -> "Verdict":
+    from dispatch_runner.agents.coder.gates import Candidate, run_gates
+
+    work = WORK[asked.node_type]
+    return await run_gates(
+        Candidate(
+            source=source,
+            node_type=asked.node_type,
+            level=asked.validation_level,
+            stem=PurePosixPath(asked.output_path).stem,
+            methods=[method.format(work) for method in METHODS],
+            open_declared=open_declared,
+            hurry=call.hurry,
+        )
+    )
+
+
+def _refusal(gates: list[Gate], level: str) -> AgentError | None:
+    """Why the file is refused, or null: what failed goes before what could not be judged."""
+    failed = [gate for gate in gates if gate.blocking and gate.status == "failed"]
+    unjudged = [gate for gate in gates if gate.blocking and gate.status == "not_assessed"]
+    blamed = failed or unjudged
+    if not blamed:
+        return None
+    first = blamed[0].findings[0] if blamed[0].findings else None
+    where = f" (line {first.line})" if first and first.line else ""
+    names = ", ".join(repr(gate.name) for gate in blamed)
+    verb = "failed" if failed else "could not be assessed"
+    return AgentError(
+        ErrorType.CHECK_FAILED if failed else ErrorType.UNVERIFIED,
+        f"{verb} at level {level}: {names}: {first.message if first else 'no finding'}{where}",
+        hint=None if failed else "install what is missing, or ask for a lower 'validation_level'",
+        details={"gates": [gate.model_dump(mode="json") for gate in gates]},
+    )
+
+
+async def _reject(
+    asked: CoderInput, call: AgentCall, source: bytes, refusal: AgentError, *, written: bool
+) -> None:
+    """Keeps the refused file beside the trace, and takes it away from where it would be used."""
+    from dispatch_runner.agents.coder import files
+
+    kept = await to_thread.run_sync(files.keep_rejected, call.output_prefix, source)
+    refusal.details["rejected_file"] = kept
+    if written:
+        await to_thread.run_sync(files.remove, asked.output_path, call.roots)

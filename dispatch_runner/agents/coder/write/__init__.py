@@ -1,0 +1,1 @@
+"""Writers of node modules, one per node type."""

@@ -1,0 +1,249 @@
+"""The analysis from input to output: reads, parses, lints, judges, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.to_thread
+
+from dispatch_runner.agents.debug import bfros, report
+from dispatch_runner.agents.debug.candidates import Candidate, as_suspects
+from dispatch_runner.agents.debug.history import last_changes
+from dispatch_runner.agents.debug.hypothesis import judge
+from dispatch_runner.agents.debug.lint import ToolProblem, run_mypy, run_ruff
+from dispatch_runner.agents.debug.localise import (
+    Material,
+    add_description,
+    add_findings,
+    add_traces,
+)
+from dispatch_runner.agents.debug.mapping import Mapper
+from dispatch_runner.agents.debug.models import (
+    Change,
+    DebugInput,
+    DebugOutput,
+    Depth,
+    Finding,
+    NotAssessed,
+)
+from dispatch_runner.agents.debug.pycode import Broken, PyCode, parse_python
+from dispatch_runner.agents.debug.sources import Source, read_sources
+from dispatch_runner.agents.debug.stacktraces import RawTrace, parse
+from dispatch_runner.agents.debug.suspicious import suspicious
+from dispatch_runner.errors import AgentError
+from dispatch_runner.models import ErrorType, JsonObject
+
+MOST_TRACES = 100
+MOST_FINDINGS = 200
+HISTORY_SUSPECTS = 3
+UNCOMMITTED = 0.1
+ENOUGH = 0.2
+"""The score from which a place that no trace passes is evidence by itself."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One analysis as it grows."""
+
+    asked: DebugInput
+    hurry: anyio.Event | None
+    material: Material
+    trace_sources: list[int]
+    """For each trace of the material, the index of the text that it was read from."""
+    findings: list[Finding] = field(default_factory=list)
+    history: list[Change] = field(default_factory=list)
+    not_assessed: list[NotAssessed] = field(default_factory=list)
+
+    def omit(self, what: str, why: str) -> None:
+        self.not_assessed.append(NotAssessed(what=what, why=why))
+
+    @property
+    def depth(self) -> Depth:
+        return self.asked.analysis_depth
+
+
+async def analyse(asked: DebugInput, hurry: anyio.Event | None) -> tuple[JsonObject, list[str]]:
+    """The analysis (a `DebugOutput` as JSON), and warnings about affected files that could not be analysed.
+
+    Processor-bound work is done in a thread. Nothing of the affected files is run or imported.
+
+    Raises:
+        AgentError: `missing_file`, when none of the affected files exists.
+    """
+    job = await anyio.to_thread.run_sync(_prepare, asked, hurry)
+    await _find(job)
+    ranked = await anyio.to_thread.run_sync(_rank, job)
+    if job.depth != "quick":
+        ranked = await _add_history(job, ranked)
+    output = await anyio.to_thread.run_sync(_report, job, ranked)
+    warnings = [
+        f"affected file {source.path!r}: {source.note}"
+        for source in job.material.sources.values()
+        if source.status != "analysed"
+    ]
+    return output, warnings
+
+
+def _prepare(asked: DebugInput, hurry: anyio.Event | None) -> Job:
+    sources = read_sources(asked.affected_files)
+    _require_one(sources)
+    traces, origins, omitted = _traces(asked.error_traces)
+    codes = {
+        source.path: parse_python(source)
+        for source in sources
+        if source.status == "analysed" and source.language == "python"
+    }
+    material = Material({source.path: source for source in sources}, codes, traces, Mapper(sources))
+    job = Job(asked, hurry, material, origins)
+    if omitted:
+        job.omit(f"{omitted} further stack traces", f"only the first {MOST_TRACES} are analysed")
+    _omissions(job)
+    return job
+
+
+def _require_one(sources: Sequence[Source]) -> None:
+    missing = [source.path for source in sources if source.status == "missing"]
+    if len(missing) == len(sources):
+        shown = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise AgentError(
+            ErrorType.MISSING_FILE,
+            f"none of the affected files exists: {shown}",
+            hint="give absolute paths of existing files, or depend on the task that makes them",
+            details={"missing": missing[:100]},
+        )
+
+
+def _traces(texts: Sequence[str]) -> tuple[list[RawTrace], list[int], int]:
+    traces: list[RawTrace] = []
+    origins: list[int] = []
+    chains = 0
+    for index, text in enumerate(texts):
+        found = parse(text)
+        for trace in found:
+            trace.chain += chains
+        chains = max((trace.chain + 1 for trace in found), default=chains)
+        traces += found
+        origins += [index] * len(found)
+    return traces[:MOST_TRACES], origins[:MOST_TRACES], max(len(traces) - MOST_TRACES, 0)
+
+
+def _omissions(job: Job) -> None:
+    """What no part of the analysis looks at, for this input."""
+    read = {trace.chain for trace in job.material.traces}
+    if job.asked.error_traces and not read:
+        job.omit(
+            "error_traces", "no stack trace or error line of a known language was found in them"
+        )
+    for source in job.material.sources.values():
+        if source.status != "analysed":
+            job.omit(source.path, source.note or source.status)
+        elif source.language != "python":
+            job.omit(
+                source.path, "static analysis covers Python; of this file only the size is known"
+            )
+    if job.depth == "quick":
+        job.omit("complexity, security, types and history", "depth is `quick`")
+    elif job.depth == "deep":
+        job.omit("running tests", "no test and no code is run by this analysis, at any depth")
+
+
+async def _find(job: Job) -> None:
+    """Static findings: our own, ruff's and, beyond `quick`, mypy's, at once."""
+    codes = job.material.codes
+    for path, code in codes.items():
+        if isinstance(code, Broken):
+            job.findings.append(_syntax_finding(path, code))
+    if not codes:
+        return
+    async with anyio.create_task_group() as group:
+        group.start_soon(_ruff, job, list(codes))
+        parsed = [path for path, code in codes.items() if isinstance(code, PyCode)]
+        if job.depth != "quick" and parsed:
+            group.start_soon(_mypy, job, parsed)
+        for code in codes.values():
+            if isinstance(code, PyCode):
+                job.findings += await anyio.to_thread.run_sync(suspicious, code)
+
+
+def _syntax_finding(path: str, code: Broken) -> Finding:
+    return Finding(
+        file=path,
+        line=code.line,
+        column=code.column,
+        source="ast",
+        rule="syntax-error",
+        message=code.message,
+        function="",
+        weight=0.9,
+    )
+
+
+async def _ruff(job: Job, paths: list[str]) -> None:
+    try:
+        found = await run_ruff(paths, job.depth, job.material.scope_of, job.hurry)
+    except ToolProblem as problem:
+        job.omit("lint", str(problem))
+        return
+    broken = {path for path, code in job.material.codes.items() if isinstance(code, Broken)}
+    job.findings += [
+        item for item in found if not (item.rule == "invalid-syntax" and item.file in broken)
+    ]
+
+
+async def _mypy(job: Job, paths: list[str]) -> None:
+    try:
+        job.findings += await run_mypy(paths, job.material.scope_of, job.hurry)
+    except ToolProblem as problem:
+        job.omit("types", str(problem))
+
+
+def _rank(job: Job) -> list[Candidate]:
+    job.findings.sort(key=lambda item: (-item.weight, item.file, item.line, item.rule))
+    add_traces(job.material)
+    add_findings(job.material, job.findings)
+    add_description(job.material, job.asked.problem_description)
+    return job.material.candidates.ranked()
+
+
+async def _add_history(job: Job, ranked: list[Candidate]) -> list[Candidate]:
+    sources = job.material.sources
+    known = [item for item in ranked if item.file in sources and sources[item.file].lines]
+    for item in known[:HISTORY_SUSPECTS]:
+        try:
+            changes = await last_changes(
+                sources[item.file], item.line_start, item.line_end, job.hurry
+            )
+        except ToolProblem as problem:
+            job.omit(f"history of {item.file}", str(problem))
+            break
+        job.history += changes
+        if any(not change.commit for change in changes):
+            item.speak_for(
+                "these lines, or lines near them, differ from the last commit", UNCOMMITTED
+            )
+    return job.material.candidates.ranked()
+
+
+def _report(job: Job, ranked: list[Candidate]) -> JsonObject:
+    material, asked = job.material, job.asked
+    evidence = any(item.traced or item.score >= ENOUGH for item in ranked)
+    if len(job.findings) > MOST_FINDINGS:
+        job.omit(f"{len(job.findings) - MOST_FINDINGS} findings", f"{MOST_FINDINGS} are listed")
+    analysis = bfros.analysis(asked.problem_description, ranked, material, job.findings)
+    output = DebugOutput(
+        summary=report.summary(ranked, analysis, material),
+        evidence_found=evidence,
+        depth=job.depth,
+        bfros=analysis,
+        suspects=as_suspects(ranked, material.sources),
+        hypothesis=judge(asked.hypothesis, ranked, material) if asked.hypothesis.strip() else None,
+        confidence=bfros.confidence(ranked),
+        traces=report.traces(material, job.trace_sources),
+        findings=job.findings[:MOST_FINDINGS],
+        history=job.history,
+        files=report.files(material, job.depth),
+        not_assessed=job.not_assessed,
+    )
+    return output.model_dump(mode="json")

@@ -1,0 +1,218 @@
+"""Behaviour, fault localisation, root cause, optimal solution, solution validation: the words.
+
+Every sentence is built from evidence. Where there is none, the sentence says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dispatch_runner.agents.debug.candidates import Candidate
+from dispatch_runner.agents.debug.explain import Explanation
+from dispatch_runner.agents.debug.localise import Material
+from dispatch_runner.agents.debug.models import (
+    Behaviour,
+    Bfros,
+    Confidence,
+    FaultLocalisation,
+    Finding,
+    Level,
+    OptimalSolution,
+    RootCause,
+    SolutionValidation,
+)
+from dispatch_runner.agents.debug.stacktraces import RawTrace
+
+NOTHING = "not determined: no trace and no finding says anything about it"
+WORTH_FIXING = 0.3
+"""Weight from which a tool's own fix is proposed as the solution."""
+DETERMINACY = {
+    "explained": (1.0, "the code explains the message"),
+    "partly": (0.8, "the message fits the code, but does not single out one cause"),
+    "located": (0.6, "a trace gives the place, but nothing explains the error there"),
+    "linted": (0.4, "only static findings point there; no error was observed at it"),
+    "named": (0.2, "only the problem's description points there"),
+}
+
+
+def analysis(
+    description: str, ranked: Sequence[Candidate], material: Material, findings: Sequence[Finding]
+) -> Bfros:
+    """The five parts, from the ranked candidates."""
+    top = ranked[0] if ranked else None
+    return Bfros(
+        behaviour=_behaviour(description, top, material),
+        fault_localisation=_localisation(ranked),
+        root_cause=_root_cause(top, ranked, findings),
+        optimal_solution=_solution(top, findings),
+        solution_validation=_validation(top, material),
+    )
+
+
+def reported(traces: Sequence[RawTrace]) -> RawTrace | None:
+    """The error as it reached the user: the last one that was not only context for another."""
+    raised = [trace for trace in traces if trace.relation == "raised"]
+    return raised[-1] if raised else (traces[-1] if traces else None)
+
+
+def _said(trace: RawTrace) -> str:
+    return ": ".join(part for part in (trace.error_type, trace.message[:300]) if part)
+
+
+def place_of(item: Candidate) -> str:
+    """A candidate's place in words."""
+    function = f"`{item.function}` at " if item.function else ""
+    lines = str(item.line_start)
+    if item.line_end != item.line_start:
+        lines += f"-{item.line_end}"
+    return f"{function}{item.file}:{lines}"
+
+
+def _behaviour(description: str, top: Candidate | None, material: Material) -> Behaviour:
+    trace = reported(material.traces)
+    described = f"as described: {description.strip()[:500]}"
+    if trace is None:
+        return Behaviour(
+            expected="not determined: only the description says what should happen",
+            actual=described,
+            deviation="not observed: no trace was given or recognised",
+        )
+    where = f" at {place_of(top)}" if top is not None and top.raised else ""
+    name = trace.error_type or "the error"
+    return Behaviour(
+        expected=f"the code runs past this point{where} without {name}",
+        actual=f"it ends with {_said(trace)}",
+        deviation=f"{name} is raised{where}; {described}",
+    )
+
+
+def _localisation(ranked: Sequence[Candidate]) -> FaultLocalisation:
+    if not ranked:
+        return FaultLocalisation(statement=NOTHING, suspects=0, components=[])
+    top = ranked[0]
+    because = max(top.evidence_for, key=lambda item: item.weight).observation
+    return FaultLocalisation(
+        statement=f"most suspect is {place_of(top)}: {because}",
+        suspects=len(ranked),
+        components=list(dict.fromkeys(item.file for item in ranked)),
+    )
+
+
+def _root_cause(
+    top: Candidate | None, ranked: Sequence[Candidate], findings: Sequence[Finding]
+) -> RootCause:
+    if top is None:
+        return RootCause(determined=False, kind="", statement=NOTHING, contributing_factors=[])
+    explanation = _explanation(top, ranked)
+    factors = list(explanation.factors) if explanation is not None else []
+    factors += [
+        f"{finding.rule} in the same function, line {finding.line}: {finding.message}"
+        for finding in findings
+        if finding.weight > 0.1 and finding.file == top.file and finding.function == top.function
+    ]
+    if explanation is not None:
+        return RootCause(
+            determined=explanation.certain,
+            kind=explanation.kind,
+            statement=explanation.statement,
+            contributing_factors=_distinct(factors),
+        )
+    strongest = max(top.evidence_for, key=lambda item: item.weight).observation
+    return RootCause(
+        determined=False,
+        kind="",
+        statement=f"not determined; what is known of {place_of(top)}: {strongest}",
+        contributing_factors=_distinct(factors),
+    )
+
+
+def _explanation(top: Candidate, ranked: Sequence[Candidate]) -> Explanation | None:
+    """The first suspect's, or that of the error which led to it."""
+    if top.explanation is not None or not top.check:
+        return top.explanation
+    related = (item.explanation for item in ranked if item.explanation is not None)
+    return next((item for item in related if item.check == top.check), None)
+
+
+def _distinct(factors: list[str]) -> list[str]:
+    return list(dict.fromkeys(factors))[:20]
+
+
+def _solution(top: Candidate | None, findings: Sequence[Finding]) -> OptimalSolution:
+    if top is not None and top.explanation is not None and top.explanation.fix:
+        fix = top.explanation.fix
+        return OptimalSolution(
+            determined=top.explanation.certain,
+            description=f"{fix} ({place_of(top)})",
+            steps=top.explanation.steps or [fix],
+        )
+    proposed = [
+        f"line {finding.line}: {finding.fix}"
+        for finding in findings
+        if finding.fix
+        and finding.weight >= WORTH_FIXING
+        and top is not None
+        and (finding.file, finding.line) == (top.file, top.line_start)
+    ]
+    if proposed:
+        return OptimalSolution(determined=True, description=proposed[0], steps=proposed)
+    return OptimalSolution(
+        determined=False,
+        description="none is proposed: the evidence does not determine what the code should do instead",
+        steps=[f"first decide about {place_of(top)}: {top.check}"]
+        if top is not None and top.check
+        else [],
+    )
+
+
+def _validation(top: Candidate | None, material: Material) -> SolutionValidation:
+    checks = []
+    trace = reported(material.traces)
+    if trace is not None:
+        checks.append(f"run again what led to {_said(trace)[:200]!r}: it must not appear")
+    if top is not None and top.check:
+        checks.append(f"before the change: {top.check}")
+    if top is not None and trace is not None:
+        checks.append(
+            f"keep a test that failed at {place_of(top)} before the change and passes after it"
+        )
+    if not checks:
+        checks.append("give a trace or a failing test: without one no solution can be validated")
+    return SolutionValidation(checks=checks)
+
+
+def confidence(ranked: Sequence[Candidate]) -> Confidence:
+    """The first suspect's score times how far the evidence determines the cause."""
+    if not ranked:
+        return Confidence(score=0.0, level="none", explanation=["no evidence points anywhere: 0"])
+    top = ranked[0]
+    factor, reason = DETERMINACY[_determinacy(top)]
+    score = round(top.score * factor, 3)
+    return Confidence(
+        score=score,
+        level=_level(score),
+        explanation=[
+            *(f"for, {item.weight:g}: {item.observation}" for item in top.evidence_for),
+            *(f"against, {item.weight:g}: {item.observation}" for item in top.evidence_against),
+            f"score of the first suspect, by the rule at `score`: {top.score:g}",
+            f"times {factor:g}: {reason}",
+            f"confidence: {score:g}",
+        ],
+    )
+
+
+def _determinacy(top: Candidate) -> str:
+    if top.explanation is not None:
+        return "explained" if top.explanation.certain else "partly"
+    if top.raised or any("raised" in item.observation for item in top.evidence_for):
+        return "located"
+    named = all("description names" in item.observation for item in top.evidence_for)
+    return "named" if named else "linted"
+
+
+def _level(score: float) -> Level:
+    if score >= 0.7:
+        return "high"
+    if score >= 0.5:
+        return "medium"
+    return "low" if score > 0 else "none"

@@ -1,0 +1,118 @@
+"""The role `debug`: what it is asked, and what makes an analysis count."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+from pydantic import ValidationError
+
+from dispatch_runner.agents.debug.models import DebugInput, DebugOutput
+from dispatch_runner.agents.inputs import check_model, check_paths, text_paths
+from dispatch_runner.errors import AgentError
+from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.protocols import AgentCall, Answer, InputProblem
+
+if TYPE_CHECKING:
+    from dispatch_runner.paths import AllowedRoots
+
+Analyse = Callable[[DebugInput, anyio.Event | None], Awaitable[tuple[JsonObject, list[str]]]]
+
+
+class DebugRole:
+    """Analyses a problem in given files. Writes nothing, runs nothing of what it analyses."""
+
+    name = "debug"
+    input_model = DebugInput
+    output_model = DebugOutput
+
+    def check_input(self, value: JsonObject, roots: AllowedRoots) -> list[InputProblem]:
+        """Wrong fields, and affected files that are no allowed absolute paths."""
+        pairs = text_paths(value, "affected_files")
+        return [*check_model(DebugInput, value), *check_paths(pairs, roots)]
+
+    def writes(self, value: JsonObject) -> Sequence[str]:
+        """Nothing."""
+        return []
+
+    def missing_tools(self) -> Sequence[str]:
+        """`ruff`, `mypy` and `git`, where they are not installed."""
+        from dispatch_runner.agents.debug.tools import missing_tools
+
+        return missing_tools()
+
+    async def solve(self, call: AgentCall) -> Answer:
+        """The analysis.
+
+        Raises:
+            AgentError: `missing_file`, when none of the affected files exists.
+        """
+        asked, analyse = await anyio.to_thread.run_sync(_prepare, call.input)
+        output, warnings = await analyse(asked, call.hurry)
+        return Answer(output, warnings=warnings)
+
+    async def verify(self, call: AgentCall, answer: Answer) -> Answer:
+        """The answer, when it has the output's form, points at lines that exist, and has evidence.
+
+        Raises:
+            AgentError: `bad_output` for a wrong form or a place that is not there; `unverified`,
+                with the analysis in its details, when nothing points to a fault.
+        """
+        output = await anyio.to_thread.run_sync(_valid, answer.output)
+        if not (output.evidence_found and output.suspects):
+            raise AgentError(
+                ErrorType.UNVERIFIED,
+                "no evidence was found: no stack trace and no finding points to a fault",
+                hint="give the full error output in `error_traces`, or name the files that it "
+                "mentions in `affected_files`",
+                details={"analysis": answer.output},
+            )
+        return answer
+
+
+def _prepare(value: JsonObject) -> tuple[DebugInput, Analyse]:
+    """In a thread: the first use loads and builds for tens of milliseconds."""
+    from dispatch_runner.agents.debug.analyse import analyse
+
+    return DebugInput.model_validate(value), analyse
+
+
+def _valid(value: JsonObject) -> DebugOutput:
+    try:
+        output = DebugOutput.model_validate(value)
+    except ValidationError as error:
+        problems = [
+            {"location": "/".join(map(str, item["loc"])), "message": item["msg"]}
+            for item in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        raise AgentError(
+            ErrorType.BAD_OUTPUT,
+            f"the analysis does not have the form of the output: {problems[0]['location']!r}: "
+            f"{problems[0]['message']}",
+            details={"problems": problems[:50]},
+        ) from error
+    wrong = _wrong_place(output)
+    if wrong is not None:
+        raise AgentError(ErrorType.BAD_OUTPUT, wrong)
+    return output
+
+
+def _wrong_place(output: DebugOutput) -> str | None:
+    """The first suspect whose lines its file does not have; files that cannot be read are passed."""
+    from dispatch_runner.agents.debug.sources import read_source
+
+    lengths: dict[str, int] = {}
+    for suspect in output.suspects:
+        if not suspect.file.startswith("/"):
+            continue
+        if suspect.file not in lengths:
+            lengths[suspect.file] = len(read_source(suspect.file).lines)
+        length = lengths[suspect.file]
+        if length and suspect.line_end > length:
+            return (
+                f"suspect {suspect.rank} names line {suspect.line_end} of {suspect.file!r}, "
+                f"which has {length} lines"
+            )
+    return None

@@ -1,0 +1,383 @@
+"""Any program as an agent: JSON in, an answer out. Defined by the operator only.
+
+The program is an argument vector, never a shell line, and nothing is expanded in it. It gets the
+task as one JSON object on stdin, only those variables of the environment that its definition names,
+and writes to files beside the task's trace.
+"""
+
+import fnmatch
+import math
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from dispatch_runner.errors import AgentError
+from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.paths import AllowedRoots, is_glob
+from dispatch_runner.process import GRACE_SECONDS, OUTPUT_LIMIT, Captured, Completed, cut, run
+from dispatch_runner.protocols import AgentCall, Answer, InputProblem, Role
+
+DEFAULT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_*", "TMPDIR", "USER", "TZ")
+"""The variables that a program sees when its definition names none."""
+
+TRY_AGAIN = 75
+"""EX_TEMPFAIL of sysexits.h: the exit code that asks for another attempt."""
+
+TEXT_LIMIT = 1_000_000
+"""Characters of the answer of a program that prints text; its file may hold more."""
+
+TAIL_LIMIT = 4_000
+"""Characters of output in the details of an error."""
+
+SECRET_NAME = re.compile(
+    r"(?i)TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE"
+    r"|(?:^|_|API)(?:KEYS?|AUTH|PASS|PWD|PAT|DSN)(?:_|$)"
+)
+ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+
+Stdin = Literal["json", "none"]
+Output = Literal["json", "text", "exit"]
+
+
+class ProgramRole:
+    """What is asked of an agent that the operator defined as a program: anything."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def check_input(self, value: JsonObject, roots: AllowedRoots) -> list[InputProblem]:
+        """Nothing: any JSON object will do; the program judges it."""
+        return []
+
+    def writes(self, value: JsonObject) -> Sequence[str]:
+        """Nothing that is known: a task declares it with `modifies_files`."""
+        return ()
+
+    def missing_tools(self) -> Sequence[str]:
+        """None that are known: the backend says whether the program itself is there."""
+        return ()
+
+    async def verify(self, call: AgentCall, answer: Answer) -> Answer:
+        """The answer as it is. Raises `AgentError` (`unverified`) for an empty object."""
+        if not answer.output:
+            raise AgentError(
+                ErrorType.UNVERIFIED,
+                f"agent {self.name!r} answered with an empty object",
+                hint="an answer must say something about what was done",
+            )
+        return answer
+
+
+class CommandBackend:
+    """Answers by running a program.
+
+    Exit code 0 and a valid output are an answer; 75 is a transient failure; any other is `crashed`
+    with the tail of what was printed. With the output `json` the program may report its own error
+    as `{"error": {type, message, retryable, hint, details, retry_after}}`, whatever its exit code.
+    With `text` it must print something, since an agent that did nothing did not succeed; for a
+    program that has nothing to say, `exit` lets the exit code alone decide.
+    """
+
+    name = "command"
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        stdin: Stdin = "json",
+        output: Output = "json",
+        env: Sequence[str] = DEFAULT_ENVIRONMENT,
+        cwd: Path | None = None,
+        output_limit: int = OUTPUT_LIMIT,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        self.command = tuple(command)
+        self.stdin = stdin
+        self.output = output
+        self.env = tuple(env)
+        """Names and globs of the variables that the program sees. A glob never passes a variable
+        that looks like a secret: such a one must be named in full."""
+        self.cwd = cwd
+        """Where it runs; null: in the workspace of the call."""
+        self.output_limit = output_limit
+        """Bytes that are kept of each output; head and tail when there are more."""
+        self.grace_seconds = grace_seconds
+
+    def unavailable(self, role: Role) -> str | None:
+        """Why the program cannot be started here, or null."""
+        program = self.command[0]
+        path = self._passed.get("PATH", os.defpath)
+        relative = "/" in program and not program.startswith("/")
+        if shutil.which(f"{self.cwd}/{program}" if self.cwd and relative else program, path=path):
+            return None
+        return f"program {program!r} was not found" + ("" if "/" in program else f" on '{path}'")
+
+    async def answer(self, role: Role, call: AgentCall) -> Answer:
+        """What the program answered.
+
+        When it is cancelled, the program and all its descendants have ended before it returns.
+        """
+        stdout, stderr = self._output_files(call)
+        try:
+            completed = await run(
+                self.command,
+                env=self._environment(call),
+                cwd=self.cwd or call.workspace,
+                stdin=_envelope(call) if self.stdin == "json" else b"",
+                stdout=stdout,
+                stderr=stderr,
+                output_limit=self.output_limit,
+                grace_seconds=self.grace_seconds,
+                hurry=call.hurry,
+            )
+        finally:
+            call.log.stdout_file = _kept(stdout)
+            call.log.stderr_file = _kept(stderr)
+        answer = Answer(self._judge(completed))
+        answer.warnings += _warnings(completed, self.command[0])
+        return answer
+
+    def _judge(self, completed: Completed) -> JsonObject:
+        if self.output == "json":
+            return self._judge_json(completed)
+        if completed.returncode != 0:
+            raise _failure(self.command[0], completed)
+        if self.output == "exit":
+            return {"exit_code": 0}
+        text = completed.stdout.text(TEXT_LIMIT)
+        if not text.strip():
+            raise AgentError(
+                ErrorType.UNVERIFIED,
+                f"{self.command[0]!r} ended well but printed nothing",
+                hint='define it with output = "exit" if its exit code says enough',
+                details=_evidence(completed),
+            )
+        return {"text": text, "exit_code": 0}
+
+    def _judge_json(self, completed: Completed) -> JsonObject:
+        program = self.command[0]
+        failed = completed.returncode != 0
+        if failed and (completed.stdout.truncated or not completed.stdout.size):
+            raise _failure(program, completed)
+        try:
+            output = _json_object(program, completed.stdout)
+        except AgentError:
+            if failed:
+                raise _failure(program, completed) from None
+            raise
+        if output.get("error") not in (None, False):
+            raise _reported(program, output["error"], completed)
+        if failed:
+            raise _failure(program, completed)
+        return output
+
+    def _output_files(self, call: AgentCall) -> tuple[Path | None, Path | None]:
+        if call.output_prefix is None:
+            return None, None
+        prefix = f"{call.output_prefix}.{call.attempt}"
+        return Path(f"{prefix}.stdout"), Path(f"{prefix}.stderr")
+
+    def _environment(self, call: AgentCall) -> dict[str, str]:
+        trace = call.correlation_id.replace("-", "").lower()
+        return {
+            **self._passed,
+            "DISPATCH_RUNNER_TASK_ID": call.task_id,
+            "DISPATCH_RUNNER_CORRELATION_ID": call.correlation_id,
+            "TRACEPARENT": f"00-{trace}-{os.urandom(8).hex()}-01",
+        }
+
+    @cached_property
+    def _passed(self) -> dict[str, str]:
+        return passed_environment(self.env)
+
+
+def passed_environment(names: Sequence[str]) -> dict[str, str]:
+    """The variables of this process that some names and globs select.
+
+    A glob never selects a variable that looks like a secret.
+    """
+    exact = set(names)
+    globs = [name for name in names if is_glob(name)]
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in exact
+        or (
+            not SECRET_NAME.search(name)
+            and any(fnmatch.fnmatchcase(name, pattern) for pattern in globs)
+        )
+    }
+
+
+def _envelope(call: AgentCall) -> bytes:
+    """What the program reads: the task as one JSON object."""
+    import orjson
+
+    document = {
+        "task_id": call.task_id,
+        "agent": call.agent,
+        "description": call.description,
+        "input": call.input,
+        "dependencies": dict(call.dependencies),
+        "correlation_id": call.correlation_id,
+        "attempt": call.attempt,
+        "workspace": str(call.workspace),
+    }
+    try:
+        return orjson.dumps(document)
+    except TypeError as error:  # integers over 64 bits, lone surrogates
+        raise AgentError(
+            ErrorType.INVALID_INPUT, f"the task cannot be written as JSON: {error}"
+        ) from error
+
+
+def _kept(path: Path | None) -> str | None:
+    """The file's path, or null when there is nothing in it; an empty file is removed."""
+    if path is None:
+        return None
+    try:
+        if path.stat().st_size:
+            return str(path)
+        path.unlink()
+    except FileNotFoundError:
+        return None
+    return None
+
+
+def _json_object(program: str, stdout: Captured) -> JsonObject:
+    import orjson
+
+    hint = "print one JSON object on stdout and nothing else; progress belongs on stderr"
+    if stdout.truncated:
+        raise AgentError(
+            ErrorType.BAD_OUTPUT,
+            f"{program!r} printed {stdout.size} bytes, more than the {stdout.kept} that are kept",
+            hint="raise its output_limit, or print less",
+            details={"size": stdout.size},
+        )
+    content = stdout.content().removeprefix(b"\xef\xbb\xbf")
+    try:
+        output = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        position = f"line {error.lineno}, column {error.colno}"
+        reason = f"{error.msg} ({position})" if content.strip() else "nothing was printed"
+        raise AgentError(
+            ErrorType.BAD_OUTPUT,
+            f"output of {program!r} is not JSON: {reason}",
+            hint=hint,
+            details={"excerpt": _excerpt(content, error.pos), "size": stdout.size},
+        ) from None
+    if not isinstance(output, dict):
+        raise AgentError(
+            ErrorType.BAD_OUTPUT,
+            f"output of {program!r} is a JSON {_json_type(output)}, not an object",
+            hint=hint,
+            details={"excerpt": _excerpt(content, 0), "size": stdout.size},
+        )
+    return output
+
+
+def _excerpt(content: bytes, position: int) -> str:
+    text = content.decode("utf-8", "replace")
+    return text[max(0, position - 80) : position + 80]
+
+
+def _json_type(value: object) -> str:
+    if isinstance(value, list):
+        return "array"
+    if isinstance(value, str):
+        return "string"
+    return "null" if value is None else "boolean" if isinstance(value, bool) else "number"
+
+
+def _failure(program: str, completed: Completed) -> AgentError:
+    """What it means that the program did not end with exit code 0."""
+    evidence = _evidence(completed)
+    last = evidence.get("stderr", "").rstrip().rpartition("\n")[2].strip()
+    said = f": {cut(last, 200)}" if last else ""
+    if completed.signal is not None:
+        hint = "the system kills programs when memory is short" if _killed(completed) else None
+        message = f"{program!r} was killed by {completed.signal}{said}"
+        return AgentError(ErrorType.CRASHED, message, hint=hint, details=evidence)
+    if completed.returncode == TRY_AGAIN:
+        message = f"{program!r} asked to be run again (exit code {TRY_AGAIN}){said}"
+        return AgentError(ErrorType.UNAVAILABLE, message, retryable=True, details=evidence)
+    message = f"{program!r} ended with exit code {completed.returncode}{said}"
+    return AgentError(ErrorType.CRASHED, message, details=evidence)
+
+
+def _killed(completed: Completed) -> bool:
+    return completed.signal == "SIGKILL"
+
+
+def _evidence(completed: Completed) -> JsonObject:
+    """Exit code or signal, and the tails of what was printed, readable for people."""
+    ending = (
+        {"exit_code": completed.returncode}
+        if completed.signal is None
+        else {"signal": completed.signal}
+    )
+    outputs = {"stderr": completed.stderr, "stdout": completed.stdout}
+    tails = {
+        name: ESCAPE_SEQUENCE.sub("", output.tail(TAIL_LIMIT))
+        for name, output in outputs.items()
+        if output.size
+    }
+    return {**ending, **tails}
+
+
+def _reported(program: str, error: Any, completed: Completed) -> AgentError:
+    """The error that the program printed as its answer."""
+    fields = error if isinstance(error, dict) else {"message": error}
+    kind = _error_type(fields.get("type"))
+    message = _text(fields.get("message")) or f"{program!r} reported an error without a message"
+    details = dict(_dict(fields.get("details")), exit_code=completed.returncode)
+    if kind is None:
+        details["reported"] = error
+    retryable = fields.get("retryable")
+    if not isinstance(retryable, bool):
+        retryable = True if completed.returncode == TRY_AGAIN else None
+    return AgentError(
+        kind or ErrorType.CRASHED,
+        cut(message, TAIL_LIMIT),
+        retryable=retryable,
+        hint=_text(fields.get("hint")) or None,
+        details=details,
+        retry_after=_seconds(fields.get("retry_after")),
+    )
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _dict(value: Any) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < math.inf else None
+
+
+def _error_type(name: object) -> ErrorType | None:
+    try:
+        return ErrorType(cast("str", name))
+    except ValueError:
+        return None
+
+
+def _warnings(completed: Completed, program: str) -> list[str]:
+    found = [
+        f"{program!r} printed {output.size} bytes on {name}; only head and tail were kept"
+        for name, output in (("stdout", completed.stdout), ("stderr", completed.stderr))
+        if output.truncated
+    ]
+    if completed.leftovers:
+        found.append(f"{program!r} left {completed.leftovers} processes behind; they were ended")
+    return found

@@ -1,0 +1,134 @@
+"""JSON Schemas (2020-12) of every document, generated from the models.
+
+Descriptions are the docstrings of classes and attributes, read from the source: only here, because
+reading them at start-up would cost milliseconds.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+from pydantic_core import core_schema
+
+from dispatch_runner.models import JsonObject, Rejection, Request, Result
+from dispatch_runner.models.envelope import Envelope
+from dispatch_runner.models.trace import Index, Trace
+from dispatch_runner.protocols import Agents
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_OURS: dict[str, tuple[str, Any, JsonSchemaMode]] = {
+    "request": ("Request", Request, "validation"),
+    "result": ("Result", Result | Rejection, "serialization"),
+    "trace": ("Trace", Trace, "serialization"),
+    "index": ("Index", Index, "serialization"),
+    "envelope": ("Envelope", Envelope, "serialization"),
+}
+
+
+def schemas(agents: Agents, others: Mapping[str, Any] | None = None) -> dict[str, JsonObject]:
+    """Every schema by name; a schema's file is `<name>.schema.json`.
+
+    Args:
+        agents: those whose role has an `input_model` or `output_model` (a pydantic model or null)
+            add `<agent>-input` and `<agent>-output`.
+        others: further documents that are written: types by name.
+    """
+    found = {name: _schema(*document) for name, document in _OURS.items()}
+    for name, kind in (others or {}).items():
+        found[name] = _schema(name.capitalize(), kind, "serialization")
+    for name, model, mode in _of_agents(agents):
+        found[name] = _schema(name, model, mode)
+    return found
+
+
+def render(schema: JsonObject) -> bytes:
+    """The bytes of a schema's file: the same for the same schema."""
+    import orjson
+
+    return orjson.dumps(schema, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def attribute_docs(cls: type) -> dict[str, str]:
+    """The docstring below each attribute of a class, in one line; of its bases in this package, too."""
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.startswith("dispatch_runner."):
+            docs.update(_docs_in_source(base))
+    return docs
+
+
+def _of_agents(agents: Agents) -> Iterator[tuple[str, Any, JsonSchemaMode]]:
+    for name in agents.names():
+        agent = agents.get(name)
+        for attribute, suffix, mode in (
+            ("input_model", "input", "validation"),
+            ("output_model", "output", "serialization"),
+        ):
+            model = getattr(agent.role, attribute, None) if agent else None
+            if model is not None:
+                yield f"{name}-{suffix}", model, mode  # type: ignore[misc]
+
+
+def _schema(title: str, kind: Any, mode: JsonSchemaMode) -> JsonObject:
+    body = TypeAdapter(kind).json_schema(mode=mode, schema_generator=_Generator)
+    if kind is Request:
+        where = {"type": "string", "description": "Of this schema, so that editors can validate."}
+        body["properties"] = {**body["properties"], "$schema": where}
+    return {"$schema": DIALECT, "title": title, **{k: v for k, v in body.items() if k != "title"}}
+
+
+class _Generator(GenerateJsonSchema):
+    """Adds attribute docstrings; what we write always has all of its fields."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        return _documented(super().model_schema(schema), schema["cls"])
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        return _documented(super().dataclass_schema(schema), schema["cls"])
+
+    def field_is_required(
+        self,
+        field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField,
+        total: bool,
+    ) -> bool:
+        return self.mode == "serialization" or super().field_is_required(field, total)
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Titles that only repeat the field's name are noise."""
+        return False
+
+
+def _documented(body: JsonSchemaValue, cls: type) -> JsonSchemaValue:
+    if "description" in body:
+        body["description"] = _one_line(body["description"])
+    for name, text in attribute_docs(cls).items():
+        if name in body.get("properties", {}):
+            body["properties"][name].setdefault("description", text)
+    return body
+
+
+def _docs_in_source(cls: type) -> dict[str, str]:
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(node, ast.ClassDef)
+    docs: dict[str, str] = {}
+    for field, after in zip(node.body, node.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+            and isinstance(after.value.value, str)
+        ):
+            docs[field.target.id] = _one_line(after.value.value)
+    return docs
+
+
+def _one_line(text: str) -> str:
+    """Line breaks inside a paragraph are the source's, not the text's."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

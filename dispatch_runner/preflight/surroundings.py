@@ -1,0 +1,114 @@
+"""Checks against what the operator defined: agents, limits, allowed folders."""
+
+from collections.abc import Mapping, Sequence
+
+from dispatch_runner.models import JsonObject
+from dispatch_runner.paths import AllowedRoots
+from dispatch_runner.preflight.entries import Entry
+from dispatch_runner.preflight.problems import Problems, listed, quote
+from dispatch_runner.protocols import Agent, Agents, InputProblem
+
+
+def check_agents(
+    entries: Sequence[Entry], agents: Agents, roots: AllowedRoots, problems: Problems
+) -> None:
+    """Adds unknown agents, agents that cannot run here (once each), and inputs that do not fit.
+
+    What an agent says about a place that holds a reference is dropped: its value is not known yet.
+    """
+    known: dict[str, Agent | None] = {}
+    for entry in entries:
+        name = entry.fields.get("agent")
+        if name is None:
+            continue
+        if name not in known:
+            known[name] = agents.get(name)
+            _check_available(entry, known[name], problems)
+        agent = known[name]
+        if agent is None:
+            _report_unknown(entry, name, agents, problems)
+            continue
+        value = entry.fields.get("input_data")
+        if value is None:
+            continue
+        found = agent.role.check_input(value, roots)
+        if found:
+            _report_input(entry, value, found, problems)
+
+
+def check_limits(
+    entries: Sequence[Entry], limits: Mapping[str, int | None], problems: Problems
+) -> None:
+    """Adds resources that the operator did not define, and amounts that can never be had."""
+    for entry in entries:
+        for name, amount in (entry.fields.get("resources") or {}).items():
+            place = ("tasks", entry.index, "resources", name)
+            if name not in limits:
+                defined = f"limits are: {listed(sorted(limits))}" if limits else None
+                hint = problems.suggest(name, limits) or defined or "no limits are defined"
+                message = f"there is no limit {quote(name)}"
+                problems.add("unknown_limit", place, message, hint, entry.task_id)
+                continue
+            capacity = limits[name]
+            if capacity is not None and amount > capacity:
+                message = f"{amount} units of {quote(name)} are asked for; there are {capacity}"
+                hint = f"ask for {capacity} or less"
+                problems.add("over_capacity", place, message, hint, entry.task_id)
+
+
+def check_files(entries: Sequence[Entry], roots: AllowedRoots, problems: Problems) -> None:
+    """Adds paths of `modifies_files` that are not absolute or outside the allowed folders."""
+    for entry in entries:
+        for at, path in enumerate(entry.fields.get("modifies_files") or ()):
+            if problems.full:
+                return
+            found = roots.problem(path)
+            if found is not None:
+                code, message, hint = found
+                place = ("tasks", entry.index, "modifies_files", at)
+                problems.add(code, place, message, hint, entry.task_id)
+
+
+def _check_available(entry: Entry, agent: Agent | None, problems: Problems) -> None:
+    reason = agent and agent.backend.unavailable(agent.role)
+    if agent is None or reason is None:
+        return
+    message = f"agent {quote(agent.name)} cannot run here: {reason}"
+    hint = "`dispatch-runner agents` shows which agents can"
+    problems.add("agent_unavailable", ("tasks", entry.index, "agent"), message, hint, entry.task_id)
+
+
+def _report_unknown(entry: Entry, name: str, agents: Agents, problems: Problems) -> None:
+    if problems.full:
+        problems.left_out += 1
+        return
+    names = agents.names()
+    close = problems.suggest(name, names)
+    hint = f"{close} " if close else ""
+    message = f"there is no agent {quote(name)}"
+    hint += f"agents are: {listed(names)}" if names else "no agents are defined"
+    problems.add("unknown_agent", ("tasks", entry.index, "agent"), message, hint, entry.task_id)
+
+
+def _report_input(
+    entry: Entry, value: JsonObject, found: Sequence[InputProblem], problems: Problems
+) -> None:
+    open_places = {reference.location for reference in entry.references}
+    for problem in found:
+        location = problem.location
+        if any(location[:length] in open_places for length in range(len(location) + 1)):
+            continue
+        place = ("tasks", entry.index, "input_data", *_existing(value, location))
+        problems.add(problem.code, place, problem.message, problem.hint, entry.task_id)
+
+
+def _existing(value: object, location: Sequence[str | int]) -> Sequence[str | int]:
+    """The part of a location that is there: a missing field is reported at its object."""
+    for length, key in enumerate(location):
+        if not isinstance(value, (dict, list)):
+            return location[:length]
+        try:
+            value = value[key]  # type: ignore[index]
+        except (LookupError, TypeError):
+            return location[:length]
+    return location

@@ -1,0 +1,368 @@
+"""The first observer of a dispatch: everything is on disk before anyone is told.
+
+For a task, in this order: its whole output if the trace does not hold it, its trace, its `finished`
+record. A task that has the record is never lost; one that has not is run again by a resume.
+"""
+
+import errno
+import hashlib
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from dispatch_runner import __version__
+from dispatch_runner.clock import Clock
+from dispatch_runner.errors import RecordError
+from dispatch_runner.events import (
+    AttemptFailed,
+    DispatchFinished,
+    DispatchStarted,
+    DispatchStopping,
+    Event,
+    TaskFinished,
+    TasksAdded,
+    TaskStarted,
+)
+from dispatch_runner.models import JsonObject, Result
+from dispatch_runner.models.trace import Index, IndexEntry
+from dispatch_runner.records.folder import Folder, Reserve, reason
+from dispatch_runner.records.journal import JOURNAL_NAME, Journal
+from dispatch_runner.records.names import OUTPUT_SUFFIX, TaskNames
+from dispatch_runner.records.redaction import Redactor
+from dispatch_runner.records.run_folder import REQUEST_NAME, RESULT_NAME, create_run_folder
+from dispatch_runner.records.sync import SyncThread
+from dispatch_runner.records.text import encode
+from dispatch_runner.records.trace_text import TraceMaker
+
+Durability = Literal["process", "power"]
+
+INDEX_INTERVAL = 1.0
+"""Seconds between two rewrites of the index while a session adds tasks."""
+
+
+class Recorder:
+    """Writes the records of one dispatch. Called in the event loop's thread only."""
+
+    def __init__(
+        self,
+        parent: Folder,
+        name: str,
+        folder: Folder,
+        journal: Journal,
+        index: Index,
+        sync: SyncThread | None,
+        redactor: Redactor,
+        clock: Clock,
+    ) -> None:
+        self.run_folder = Path(folder.path)
+        self.index_file = Path(parent.path_of(f"{name}.json"))
+        self.result_file = self.run_folder / RESULT_NAME
+        self.journal_file = self.run_folder / JOURNAL_NAME
+        self._parent = parent
+        self._folder = folder
+        self._journal = journal
+        self._index = index
+        self._index_written = clock.monotonic()
+        self._sync = sync
+        self._redactor = redactor
+        self._clock = clock
+        self._traces = TraceMaker(index.correlation_id, redactor)
+        self._names = TaskNames()
+        self._entries = {entry.task_id: entry for entry in index.tasks}
+        for entry in index.tasks:
+            self._names.name(entry.task_id)
+        self._told_full = False
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            DispatchStarted: self._dispatch_started,
+            TasksAdded: self._tasks_added,
+            TaskStarted: self._task_started,
+            AttemptFailed: self._attempt_failed,
+            TaskFinished: self._task_finished,
+            DispatchStopping: self._dispatch_stopping,
+            DispatchFinished: self._dispatch_finished,
+        }
+
+    @classmethod
+    def open(
+        cls,
+        trace_dir: Path,
+        *,
+        correlation_id: str,
+        request: JsonObject,
+        config: JsonObject,
+        metadata: JsonObject,
+        durability: Durability,
+        redactor: Redactor,
+        clock: Clock | None = None,
+    ) -> "Recorder":
+        """The recorder of a new dispatch; request, journal and index are on disk.
+
+        Raises:
+            RecordError: they cannot be written. Nothing of this dispatch stays behind.
+        """
+        clock = clock or Clock()
+        parent = Folder.open_or_create(trace_dir)
+        try:
+            name, folder = create_run_folder(parent, clock.wall())
+        except RecordError:
+            parent.close()
+            raise
+        opened = _Opening(parent, name, folder, clock)
+        try:
+            return opened.recorder(
+                cls, correlation_id, request, redactor.redact(config), redactor.redact(metadata),
+                durability, redactor,
+            )  # fmt: skip
+        except BaseException:
+            opened.undo()
+            raise
+
+    def trace_file(self, task_id: str) -> Path:
+        """Where the task's trace is or will be."""
+        return self.run_folder / f"{self._names.name(task_id)}.json"
+
+    def output_prefix(self, task_id: str) -> Path:
+        """What a task's program prints goes to `<prefix>.<attempt>.stdout` and `.stderr`."""
+        return self.run_folder / self._names.name(task_id)
+
+    def __call__(self, event: Event) -> None:
+        """Record an event. When this returns, the process may die.
+
+        Raises:
+            RecordError: it could not be recorded, or an earlier record turned out not to be safe.
+                Also when the disk is full and this event was written with the last of the space
+                set aside: nothing more should be started.
+        """
+        if self._sync is not None and self._sync.failure is not None:
+            raise self._sync.failure
+        self._handlers[type(event)](event)
+        reserve = self._journal.reserve
+        if reserve is not None and reserve.spent and not self._told_full:
+            self._told_full = True
+            raise RecordError(
+                "go on writing in", self.run_folder, os.strerror(errno.ENOSPC).lower()
+            )
+
+    async def flush(self) -> None:
+        """Wait until all records so far would outlive a power failure, if that was asked for.
+
+        Raises:
+            RecordError: some would not.
+        """
+        if self._sync is not None:
+            from anyio import to_thread
+
+            await to_thread.run_sync(self._sync.wait)
+
+    def finish(self, result: Result) -> bytes:
+        """Write the result and the final index, and end the journal.
+
+        Returns:
+            The content of the result file: the document for stdout, with a newline at its end.
+
+        Raises:
+            RecordError: they could not be written.
+        """
+        self._complete(result)
+        document = _document(result)
+        durable = self._sync is not None
+        if self._journal.reserve is not None:
+            self._journal.reserve.drop()
+        self._folder.write(RESULT_NAME, document, sync=durable)
+        self._journal.append("result_written", data=orjson.dumps({"status": result.status}))
+        if durable:
+            self._journal.sync()
+        index = self._index
+        index.status, index.interrupted = result.status, result.interrupted
+        index.total_time_ms, index.summary = result.summary.total_time_ms, result.summary
+        index.result_file = str(self.result_file)
+        self._write_index(sync=durable)
+        self.close()
+        return document
+
+    def close(self) -> None:
+        """Let go of everything. Without `finish`, the dispatch counts as crashed."""
+        if self._sync is not None:
+            self._sync.close()
+        if self._journal.reserve is not None and self._folder.fd >= 0:
+            self._journal.reserve.drop()
+        self._journal.close()
+        self._folder.close()
+        self._parent.close()
+
+    def _dispatch_started(self, event: DispatchStarted) -> None:
+        self._journal.append(
+            "dispatch_started", data=orjson.dumps({"max_workers": event.max_workers})
+        )
+
+    def _tasks_added(self, event: TasksAdded) -> None:
+        new = [task for task in event.tasks if task.task_id not in self._entries]
+        for task in new:
+            entry = IndexEntry(task.task_id, task.agent, "pending", None)
+            self._entries[task.task_id] = entry
+            self._index.tasks.append(entry)
+            self._journal.append(
+                "added", encode(task.task_id), data=orjson.dumps({"agent": task.agent})
+            )
+        if new and self._clock.monotonic() - self._index_written >= INDEX_INTERVAL:
+            self._write_index()
+
+    def _task_started(self, event: TaskStarted) -> None:
+        self._journal.append("started", encode(event.task_id), 1)
+
+    def _attempt_failed(self, event: AttemptFailed) -> None:
+        self._traces.redact_error(event.error)
+        fields = {"type": event.error.type, "retry_in": round(event.retry_in, 3)}
+        self._journal.append(
+            "attempt_failed", encode(event.task_id), event.attempt, orjson.dumps(fields)
+        )
+
+    def _task_finished(self, event: TaskFinished) -> None:
+        result = event.result
+        task = encode(result.task_id)
+        name = self._names.name(result.task_id)
+        text = self._traces.make(event, task, self._clock.utc())
+        trace_name = f"{name}.json"
+        files = [trace_name]
+        if text.whole_output is not None:
+            files.append(f"{name}{OUTPUT_SUFFIX}.json")
+            self._folder.write(files[-1], text.whole_output)
+        self._folder.write(trace_name, text.trace)
+        result.trace_file = self._folder.path_of(trace_name)
+        entry = self._entries.get(result.task_id)
+        if entry is not None:
+            entry.status, entry.trace_file = result.status, result.trace_file
+        fields = b'{"status":"%s","trace":"%s","bytes":%d,"trace_crc":"%08x"}' % (
+            result.status.encode(),
+            trace_name.encode(),
+            len(text.trace),
+            zlib.crc32(text.trace),
+        )
+        self._journal.append("finished", task, result.attempts, fields)
+        if self._sync is not None:
+            files += self._program_files(event.attempts)
+            self._sync.request(*((self._folder, file) for file in files))
+
+    def _program_files(self, attempts: Any) -> list[str]:
+        """Names of what the task's programs printed into the run folder."""
+        start = f"{self._folder.path}/"
+        paths = [p for a in attempts for p in (a.stdout_file, a.stderr_file) if p]
+        return [p.removeprefix(start) for p in paths if p.startswith(start)]
+
+    def _dispatch_stopping(self, event: DispatchStopping) -> None:
+        self._journal.append("stopping", data=orjson.dumps({"cause": event.cause}))
+
+    def _dispatch_finished(self, event: DispatchFinished) -> None:
+        self._complete(event.result)
+
+    def _complete(self, result: Result) -> None:
+        result.trace_index = str(self.index_file)
+        result.result_file = str(self.result_file)
+        result.warnings = self._redactor.redact(result.warnings)
+
+    def _write_index(self, *, sync: bool = False) -> None:
+        _write_index(self._parent, self._folder, self._index, sync=sync)
+        self._index_written = self._clock.monotonic()
+
+
+class _Opening:
+    """The steps that open a recorder, and how to undo them."""
+
+    def __init__(self, parent: Folder, name: str, folder: Folder, clock: Clock) -> None:
+        self._parent = parent
+        self._name = name
+        self._folder = folder
+        self._clock = clock
+        self._journal: Journal | None = None
+
+    def recorder(
+        self,
+        cls: type[Recorder],
+        correlation_id: str,
+        request: JsonObject,
+        config: JsonObject,
+        metadata: JsonObject,
+        durability: Durability,
+        redactor: Redactor,
+    ) -> Recorder:
+        folder, clock = self._folder, self._clock
+        kept, text = redactor.redact_encoded(request)
+        header = {
+            "correlation_id": correlation_id,
+            "request_sha256": digest(request),
+            "request_redacted": kept is not request,
+            "version": __version__,
+        }
+        folder.write(REQUEST_NAME, text)
+        self._journal = journal = Journal.create(folder, header, clock)
+        journal.reserve = folder.reserve = _reserve(folder)
+        index = Index(
+            correlation_id=correlation_id,
+            dispatch_timestamp=clock.utc(),
+            status="running",
+            interrupted=None,
+            total_time_ms=None,
+            task_count=0,
+            config=config,
+            metadata=metadata,
+            summary=None,
+            tasks=[
+                IndexEntry(t["task_id"], t["agent"], "pending", None)
+                for t in request.get("tasks", ())
+            ],
+            request_file=folder.path_of(REQUEST_NAME),
+            result_file=None,
+            journal_file=journal.path,
+            pid=os.getpid(),
+            version=__version__,
+        )
+        _write_index(self._parent, folder, index)
+        sync = SyncThread(folder, journal) if durability == "power" else None
+        if sync is not None:
+            sync.request((folder, REQUEST_NAME), (self._parent, f"{self._name}.json"))
+        return cls(self._parent, self._name, folder, journal, index, sync, redactor, clock)
+
+    def undo(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        for name in (REQUEST_NAME, JOURNAL_NAME, ".reserve"):
+            self._folder.remove(name)
+        self._folder.close()
+        self._parent.remove(f"{self._name}.json")
+        self._parent.remove_folder(self._name)
+        self._parent.close()
+
+
+def digest(request: JsonObject) -> str:
+    """SHA-256 of a request: of its compact JSON text with sorted keys."""
+    try:
+        text = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        text = encode(request)
+    return hashlib.sha256(text).hexdigest()
+
+
+def _reserve(folder: Folder) -> Reserve:
+    try:
+        return Reserve(folder)
+    except OSError as error:
+        raise RecordError("set space aside in", folder.path, reason(error)) from error
+
+
+def _write_index(parent: Folder, folder: Folder, index: Index, *, sync: bool = False) -> None:
+    """The temporary name is the dispatch's own: others write indexes into the same folder."""
+    index.task_count = len(index.tasks)
+    name = os.path.basename(folder.path)
+    parent.write(f"{name}.json", encode(index), sync=sync, via=f".{name}.new")
+
+
+def _document(result: Result) -> bytes:
+    """The result as one line. What the fast encoder refuses is encoded task by task."""
+    try:
+        return orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return encode(result) + b"\n"

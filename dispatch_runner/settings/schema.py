@@ -1,0 +1,98 @@
+"""What a settings file may hold. Imported only when there is a file."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from dispatch_runner.models import Config, Model
+from dispatch_runner.models.request import Amount, Seconds
+from dispatch_runner.settings.names import backend_problem
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("nul", "holds a NUL character")
+    return text
+
+
+def _argument_vector(value: object) -> object:
+    """Refuses a shell line, and says how to write what was meant."""
+    if not isinstance(value, str):
+        return value
+    raise PydanticCustomError("shell_line", "is a shell line, not an argument vector")
+
+
+def _available(name: str) -> str:
+    if problem := backend_problem(name):
+        message, hint = problem
+        raise PydanticCustomError("backend", "{message}", {"message": message, "hint": hint})
+    return name
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
+Backend = Annotated[str, AfterValidator(_available)]
+Command = Annotated[
+    list[Annotated[str, AfterValidator(_no_nul)]],
+    Field(min_length=1),
+    BeforeValidator(_argument_vector),
+]
+
+
+class Defaults(Config):
+    """`[defaults]`: limits and choices for every dispatch."""
+
+    backend: Backend | None = None
+    """What answers for the roles whose own definition does not say: `offline` or `command`."""
+    allow_paths: list[Text] = []
+    """Folders that tasks may use besides the working and the temporary directory."""
+    durability: Literal["power", "process"] | None = None
+    """What a finished task survives: a loss of power, or any death of the process."""
+
+
+class AgentSettings(Model):
+    """`[agents.NAME]`: a program as an agent, or the choices for a role."""
+
+    backend: Backend | None = None
+    """`offline` or `command`. Default: `command` where there is a command, else `[defaults] backend`."""
+    command: Command | None = None
+    """The program and its arguments. Never a shell line; nothing is expanded in it."""
+    stdin: Literal["json", "none"] | None = None
+    """What the program reads: the envelope as JSON, or nothing."""
+    output: Literal["json", "text", "exit"] | None = None
+    """How its standard output is read."""
+    env: list[Text] | None = None
+    """Names, or globs of names, of the environment that it sees."""
+    cwd: Text | None = None
+    """Its working directory, below ours."""
+    capabilities: list[Text] = []
+    """What it is good at, for routing and for people."""
+    timeout_seconds: Seconds | None = None
+    """Most seconds of one attempt."""
+    max_concurrency: Amount | None = None
+    """Most tasks of this agent at once."""
+    retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    """Most further attempts after a transient failure."""
+    resources: dict[str, Amount] = {}
+    """Units of limits that every task of this agent takes while it runs."""
+    grace_seconds: Annotated[float, Field(ge=0, le=600)] | None = None
+    """How long the program may take to end when it is asked to."""
+    output_limit: Annotated[int, Field(ge=1_024)] | None = None
+    """Most bytes of its standard output that are read into memory."""
+
+
+class LimitSettings(Model):
+    """`[limits.NAME]`: units that tasks and agents ask for."""
+
+    capacity: Amount | None = None
+    """Most units held at once."""
+    per_minute: Amount | None = None
+    """Most starts in any 60 seconds."""
+
+
+class Document(Model):
+    """A whole settings file."""
+
+    defaults: Defaults = Defaults.model_construct()
+    agents: dict[str, AgentSettings] = {}
+    limits: dict[str, LimitSettings] = {}

@@ -1,0 +1,93 @@
+"""The operator's settings as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dispatch_runner.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dispatch_runner.settings.schema import AgentSettings, LimitSettings
+
+Durability = Literal["power", "process"]
+
+Location = tuple[str, ...]
+"""A key of the file with its tables: `("agents", "lint", "command")`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says. Null or empty: not given."""
+
+    config: Path | None = None
+    max_workers: int | None = None
+    timeout_seconds: float | None = None
+    dispatch_timeout_seconds: float | None = None
+    trace_dir: Path | str | None = None
+    retries: int | None = None
+    fail_fast: bool | None = None
+    allow_path: tuple[str, ...] = ()
+    backend: str | None = None
+    durability: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator has set, and where. Null: the operator has not set it."""
+
+    cwd: Path
+    """The working directory, absolute: relative paths are below it, wherever they were written."""
+    file: Path | None = None
+    """The settings file in force."""
+    max_workers: int | None = None
+    timeout_seconds: float | None = None
+    """Limit of one attempt, in seconds."""
+    dispatch_timeout_seconds: float | None = None
+    """Limit of the whole dispatch, in seconds."""
+    retries: int | None = None
+    fail_fast: bool | None = None
+    trace_dir: str | None = None
+    """Absolute."""
+    allow_paths: tuple[str, ...] = ()
+    """Absolute folders that tasks may use besides the working and the temporary directory."""
+    backend: str = "offline"
+    """What answers for the roles whose own definition does not say."""
+    durability: Durability = "power"
+    agents: Mapping[str, AgentSettings] = field(default_factory=dict)
+    limits: Mapping[str, LimitSettings] = field(default_factory=dict)
+    overriding: frozenset[str] = frozenset()
+    """Keys set by a flag or the environment: these outrank the definitions of agents in the file, and
+    the request where no limits are meant (`fail_fast`, `trace_dir`)."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each value in force comes from, by key: `flag --retries`, `environment
+    DISPATCH_RUNNER_RETRIES`, `file dispatch.toml:3`, `default`. Agents and limits and their keys are
+    `agents.NAME`, `agents.NAME.KEY`, `limits.NAME`, `limits.NAME.KEY`."""
+    lines: Mapping[Location, int] = field(default_factory=dict)
+    """Line in the file of each table and key."""
+    notes: tuple[str, ...] = ()
+    """What the operator should know, such as a file that was ignored."""
+
+    def origin(self, *location: str) -> str:
+        """Where an agent, a limit, or a key of one was defined."""
+        return self.origins.get(".".join(location), "default")
+
+    def error(self, message: str, *location: str, hint: str | None = None) -> SettingsError:
+        """What is wrong at a place of the settings file."""
+        source = shown(self.file, self.cwd) if self.file else "settings"
+        return SettingsError(message, source=source, line=line_of(self.lines, location), hint=hint)
+
+
+def shown(path: Path, cwd: Path) -> str:
+    """A path as a person would write it: relative when it is below the working directory."""
+    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)
+
+
+def line_of(lines: Mapping[Location, int], location: Location) -> int | None:
+    """Line of a key, else of the nearest table around it."""
+    for end in range(len(location), 0, -1):
+        if location[:end] in lines:
+            return lines[location[:end]]
+    return None
