@@ -46,6 +46,7 @@ check: lint imports types ## everything but the tests
 
 schemas: install ## regenerate schemas/ and the help page
 	$(BIN)/python -m dispatch_runner schema --write schemas
+	$(BIN)/python -m dispatch_runner.cli.help_page
 
 cov: install ## coverage of the whole suite
 	$(BIN)/coverage erase

@@ -16,19 +16,25 @@ from dispatch_runner.errors import RecordError, RequestRejected, SettingsError
 from dispatch_runner.models import Interruption, Problem, Rejection
 
 
-def encode(document: Any) -> bytes:
-    """One JSON document and a newline; indented when a person looks at it."""
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+def print_document(channel: Channel, document: Any) -> None:
+    """Prints one JSON document: indented for a person at a terminal, in one line for a program."""
+    options = orjson.OPT_APPEND_NEWLINE
+    if channel.is_terminal:
+        options |= orjson.OPT_INDENT_2
+    channel.write(orjson.dumps(document, option=options))
 
 
 def answer_rejected(channel: Channel, error: RequestRejected) -> int:
-    """Prints every problem at once."""
+    """Prints every problem of a request at once."""
     return _reject(channel, error.problems, error.warnings)
 
 
 def answer_settings(channel: Channel, error: SettingsError) -> int:
-    """Prints what is wrong with what the operator defined."""
-    return _reject(channel, [Problem("settings", "", str(error), error.hint)])
+    """Prints everything that is wrong with what the operator defined."""
+    found = [error, *error.others]
+    return _reject(
+        channel, [Problem("settings", "", f"{e.where}: {e.message}", e.hint) for e in found]
+    )
 
 
 def answer_usage(channel: Channel, message: str, hint: str | None) -> int:
@@ -70,7 +76,7 @@ def _reject(
     if len(problems) > 5:
         say(f"dispatch-runner: ... and {len(problems) - 5} more; all of them are on stdout")
     rejection = Rejection(list(problems), interrupted=interrupted, warnings=list(warnings))
-    channel.write(encode({"status": rejection.status} | asdict(rejection)))
+    print_document(channel, {"status": rejection.status} | asdict(rejection))
     return Exit.REJECTED
 
 

@@ -15,22 +15,36 @@ from dispatch_runner.cli.run import RunOptions, run_request
 from dispatch_runner.cli.signals import Signals
 from dispatch_runner.settings import Flags
 
+_CONTEXT = {"help_option_names": ["-h", "--help"], "terminal_width": 100, "max_content_width": 100}
+
 app = typer.Typer(
     name="dispatch-runner",
-    help="""Runs a graph of agent tasks: task JSON on stdin, result JSON on stdout.
+    help="""Run a graph of agent tasks in parallel: task JSON on stdin, result JSON on stdout.
 
+    \b
     dispatch-runner < tasks.json > result.json
+    echo '{"tasks": [{"task_id": "a", "agent": "echo", "input_data": {}}]}' | dispatch-runner
+    dispatch-runner validate tasks.json     check it and show the plan, run nothing
+    dispatch-runner schema request          what a request may hold
+    dispatch-runner agents                  who can do the work here
 
-    Without a command, `run` is meant. Progress goes to stderr. Exit codes of `run`: 0 all succeeded,
-    1 not all succeeded, 2 rejected and nothing ran, 3 our own fault, 129/130/143 interrupted by
-    SIGHUP/SIGINT/SIGTERM.
+    Without a command, `run` is meant; its flags are in `dispatch-runner run --help`. Progress goes to
+    stderr.
+
+    \b
+    Exit codes of `run`:
+      0  all tasks succeeded
+      1  it ran, and not all tasks succeeded (0 with --exit-zero)
+      2  rejected: nothing ran; the document on stdout says everything that is wrong
+      3  our own fault: a record or the result could not be written, or a bug
+      129, 130, 143  interrupted by SIGHUP, SIGINT, SIGTERM
     """,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
+    context_settings=_CONTEXT,
 )
 traces_app = typer.Typer(
-    help="The records of earlier dispatches: list, show, prune.", no_args_is_help=True
+    help="The records of earlier dispatches: list, show, prune.", context_settings=_CONTEXT
 )
 app.add_typer(traces_app, name="traces")
 
@@ -76,23 +90,37 @@ File = Annotated[
 MaxWorkers = Annotated[
     int | None,
     typer.Option(
-        "--max-workers", "-j", min=1, help="Tasks running at once. [default: 5]", show_default=False
+        "--max-workers",
+        "-j",
+        metavar="N",
+        min=1,
+        help="Tasks running at once. [default: 5]",
+        show_default=False,
     ),
 ]
 Timeout = Annotated[
     float | None,
     typer.Option(
-        "--timeout", help="Seconds for one attempt of a task. [default: 300]", show_default=False
+        "--timeout",
+        metavar="SECONDS",
+        help="Seconds for one attempt of a task. [default: 300]",
+        show_default=False,
     ),
 ]
 DispatchTimeout = Annotated[
     float | None,
-    typer.Option("--dispatch-timeout", help="Seconds for the whole dispatch.", show_default=False),
+    typer.Option(
+        "--dispatch-timeout",
+        metavar="SECONDS",
+        help="Seconds for the whole dispatch.",
+        show_default=False,
+    ),
 ]
 Retries = Annotated[
     int | None,
     typer.Option(
         "--retries",
+        metavar="N",
         min=0,
         max=10,
         help="Further attempts after a transient failure. [default: 2]",
@@ -108,13 +136,17 @@ FailFast = Annotated[
 TraceDir = Annotated[
     str | None,
     typer.Option(
-        "--trace-dir", help="Folder of the records. [default: ./traces]", show_default=False
+        "--trace-dir",
+        metavar="FOLDER",
+        help="Folder of the records. [default: ./traces]",
+        show_default=False,
     ),
 ]
 AllowPath = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-path",
+        metavar="FOLDER",
         help="A further folder in which tasks may read and write; may be repeated.",
         show_default=False,
     ),
@@ -122,13 +154,19 @@ AllowPath = Annotated[
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="The operator's file, instead of ./dispatch.toml.", show_default=False
+        "--config",
+        metavar="FILE",
+        help="The operator's file, instead of ./dispatch.toml.",
+        show_default=False,
     ),
 ]
 Backend = Annotated[
     str | None,
     typer.Option(
-        "--backend", help="Who answers for coder and debug. [default: offline]", show_default=False
+        "--backend",
+        metavar="NAME",
+        help="Who answers for coder and debug. [default: offline]",
+        show_default=False,
     ),
 ]
 Durability = Annotated[
@@ -139,7 +177,9 @@ Durability = Annotated[
         show_default=False,
     ),
 ]
-TraceDirOnly = Annotated[str, typer.Option("--trace-dir", help="Folder of the records.")]
+TraceDirOnly = Annotated[
+    str, typer.Option("--trace-dir", metavar="FOLDER", help="Folder of the records.")
+]
 
 
 @app.command()
@@ -160,7 +200,7 @@ def run(
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 also when tasks failed (not when rejected or interrupted).")] = False,
     progress: Annotated[ProgressOption, typer.Option("--progress", help="On stderr. auto: a board on a terminal, lines elsewhere; json: one event a line.")] = ProgressOption.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress: --progress none.")] = False,
-    events: Annotated[Path | None, typer.Option("--events", help="Also write every event to this file, one JSON object a line.", show_default=False)] = None,
+    events: Annotated[Path | None, typer.Option("--events", metavar="FILE", help="Also write every event to this file, one JSON object a line.", show_default=False)] = None,
 ) -> int:  # fmt: skip
     """Run the tasks of a request (the default command).
 
@@ -247,7 +287,7 @@ def graph(
 def schema(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="Which one; all names when it is left out.", show_default=False)] = None,
-    write: Annotated[Path | None, typer.Option("--write", help="Write all of them into this folder.", show_default=False)] = None,
+    write: Annotated[Path | None, typer.Option("--write", metavar="FOLDER", help="Write all of them into this folder.", show_default=False)] = None,
 ) -> int:  # fmt: skip
     """Print a JSON Schema of the contract: request, result, trace, ...
 
@@ -304,7 +344,7 @@ def version(context: typer.Context) -> int:
 def list_traces(
     context: typer.Context,
     trace_dir: TraceDirOnly = "traces",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="The newest so many; 0: all.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=0, help="The newest so many; 0: all.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> int:  # fmt: skip
     """List dispatches, the newest first."""
@@ -337,9 +377,9 @@ def show_trace(
 def prune_traces(
     context: typer.Context,
     trace_dir: TraceDirOnly = "traces",
-    keep: Annotated[int | None, typer.Option("--keep", min=0, help="Keep the newest so many.", show_default=False)] = None,
-    older_than: Annotated[str | None, typer.Option("--older-than", help="Remove what is older, such as 30d, 12h or 45m.", show_default=False)] = None,
-    max_size: Annotated[str | None, typer.Option("--max-size", help="Remove the oldest until this size is kept, such as 500M or 2G.", show_default=False)] = None,
+    keep: Annotated[int | None, typer.Option("--keep", metavar="N", min=0, help="Keep the newest so many.", show_default=False)] = None,
+    older_than: Annotated[str | None, typer.Option("--older-than", metavar="AGE", help="Remove what is older, such as 30d, 12h or 45m.", show_default=False)] = None,
+    max_size: Annotated[str | None, typer.Option("--max-size", metavar="SIZE", help="Remove the oldest until this size is kept, such as 500M or 2G.", show_default=False)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> int:  # fmt: skip
     """Remove the records of old dispatches. One that runs is never removed.
@@ -367,11 +407,22 @@ def invoke(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:
             obj=Invocation(channel, signals),
         )
     except TyperException as error:
-        message = getattr(error, "message", None) or str(error)
-        return answer_usage(channel, message, f"see 'dispatch-runner {_named(arguments)}--help'")
+        return answer_usage(channel, *explained(error, arguments))
     return code if isinstance(code, int) else 0
+
+
+def explain_to_people(arguments: Sequence[str]) -> None:
+    """Prints the help of a command, or serves shell completion, on the ordinary stdout; and exits."""
+    typer.main.get_command(app).main(list(arguments), prog_name="dispatch-runner")
+
+
+def explained(error: TyperException, arguments: Sequence[str]) -> tuple[str, str]:
+    """What is wrong with the arguments, and where to look."""
+    told = getattr(error, "format_message", None)
+    message = told() if told is not None else str(error)
+    return message, f"see 'dispatch-runner {_named(arguments)}--help'"
 
 
 def _named(arguments: Sequence[str]) -> str:
     first = arguments[0] if arguments else ""
-    return "" if first.startswith("-") or first == "run" else f"{first} "
+    return "" if first.startswith("-") else f"{first} "

@@ -20,6 +20,7 @@ class Channel:
         self._descriptor = descriptor
         self.used = False
         """Whether a document was written, or was at least begun."""
+        self.is_terminal = descriptor is not None and os.isatty(descriptor)
 
     @classmethod
     def set_aside(cls) -> "Channel":

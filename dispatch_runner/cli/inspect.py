@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dispatch_runner.cli.answers import answer_settings, answer_usage, encode
+from dispatch_runner.cli.answers import answer_settings, answer_usage, print_document
 from dispatch_runner.cli.channel import Channel
 from dispatch_runner.cli.run import RunOptions, prepared_or_answer
 from dispatch_runner.cli.table import table
 from dispatch_runner.dispatch.prepare import Operator, Prepared
-from dispatch_runner.errors import DispatchRunnerError, SettingsError
+from dispatch_runner.errors import SettingsError
 from dispatch_runner.models import JsonObject
 from dispatch_runner.settings import Flags
 
@@ -34,7 +34,7 @@ def validate_request(options: RunOptions, channel: Channel) -> int:
         "config": prepared.config.as_json(),
         "warnings": prepared.warnings,
     }
-    channel.write(encode(document))
+    print_document(channel, document)
     return 0
 
 
@@ -75,10 +75,8 @@ def show_agents(flags: Flags, as_json: bool, channel: Channel) -> int:
         return answer_settings(channel, error)
     agents = operator.registry.describe()
     if as_json:
-        channel.write(
-            encode(
-                {"agents": [asdict(agent) for agent in agents], "notes": operator.settings.notes}
-            )
+        print_document(
+            channel, {"agents": [asdict(agent) for agent in agents], "notes": _notes(operator)}
         )
         return 0
     rows = [["AGENT", "ROLE", "BACKEND", "HERE", "DEFINED IN", "REMARK"]]
@@ -89,7 +87,7 @@ def show_agents(flags: Flags, as_json: bool, channel: Channel) -> int:
             [agent.name, agent.role or "?", agent.backend or "?", here, agent.origin, remark]
         )
     channel.write(table(rows).encode())
-    for note in operator.settings.notes:
+    for note in _notes(operator):
         sys.stderr.write(f"note: {note}\n")
     return 0
 
@@ -100,10 +98,14 @@ def trust_file(file: Path, channel: Channel) -> int:
 
     try:
         trust(file, os.environ)
-    except (OSError, DispatchRunnerError) as error:
-        return answer_usage(channel, f"cannot trust '{file}': {error}", None)
+    except SettingsError as error:
+        return answer_settings(channel, error)
     channel.write(f"trusted as it is now: {file.resolve()}\n".encode())
     return 0
+
+
+def _notes(operator: Operator) -> list[str]:
+    return [*operator.settings.notes, *operator.registry.warnings]
 
 
 def _limits(agent: "AgentInfo") -> str:

@@ -9,14 +9,17 @@ from contextlib import suppress
 from dispatch_runner.cli.channel import Channel, StdoutError
 from dispatch_runner.cli.signals import Interrupted, Signals
 
-COMMANDS = frozenset(
-    {"run", "validate", "graph", "schema", "agents", "traces", "trust", "version", "help"}
-)
-_OF_THE_APP = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
+COMMANDS = frozenset({"run", "validate", "graph", "schema", "agents", "traces", "trust", "version"})
+_OF_THE_APP = frozenset({"--help", "-h", "--install-completion", "--show-completion"})
 
 
 def run(arguments: Sequence[str]) -> int:
     """The exit code. Prints exactly one document on stdout for `run` and `validate`."""
+    if _asked_by_a_person(arguments):
+        from dispatch_runner.cli.app import explain_to_people
+
+        explain_to_people(with_command(arguments))
+        return 0
     channel = Channel.set_aside()
     signals = Signals()
     # one collection in some ten thousand objects, not in some hundred: 5 % of a run
@@ -41,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _command(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:
-    if not arguments and "_DISPATCH_RUNNER_COMPLETE" not in os.environ:
+    if not arguments:
         from dispatch_runner.cli.run import RunOptions, run_request
 
         return run_request(RunOptions(), channel, signals)  # the plain pipe: nothing to parse
@@ -50,9 +53,14 @@ def _command(arguments: Sequence[str], channel: Channel, signals: Signals) -> in
     return invoke(with_command(arguments), channel, signals)
 
 
+def _asked_by_a_person(arguments: Sequence[str]) -> bool:
+    """Whether this is about help or shell completion, which print text on stdout."""
+    return "_DISPATCH_RUNNER_COMPLETE" in os.environ or not _OF_THE_APP.isdisjoint(arguments)
+
+
 def with_command(arguments: Sequence[str]) -> list[str]:
     """`run` is the command when none is named."""
-    if arguments and (arguments[0] in COMMANDS or arguments[0] in _OF_THE_APP):
+    if not arguments or arguments[0] in COMMANDS | _OF_THE_APP:
         return list(arguments)
     return ["run", *arguments]
 

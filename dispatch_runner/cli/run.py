@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import anyio
-import orjson
 
 from dispatch_runner.cli.answers import (
     answer_rejected,
     answer_settings,
     answer_usage,
-    encode,
+    print_document,
     say,
 )
 from dispatch_runner.cli.channel import Channel
@@ -53,8 +52,12 @@ def run_request(options: RunOptions, channel: Channel, signals: Signals) -> int:
         return prepared
     signals.hold()
     dispatch, result = anyio.run(_run, prepared, options, signals)
-    if options.stdout != "none":
-        channel.write(_document(dispatch, result, options.stdout))
+    if options.stdout == "summary":
+        print_document(channel, _summary(result))
+    elif options.stdout == "full" and dispatch.document is not None and not channel.is_terminal:
+        channel.write(dispatch.document)  # the very bytes of result_file
+    elif options.stdout == "full":
+        print_document(channel, result)
     if dispatch.fault is not None:
         return Exit.FAULT
     return exit_code(result, exit_zero=options.exit_zero)
@@ -80,7 +83,7 @@ def read_request(file: Path | None) -> bytes:
         try:
             return file.read_bytes()
         except OSError as error:
-            raise NoRequest(f"cannot read '{file}': {error.strerror}", "see --help") from error
+            raise NoRequest(f"cannot read '{file}': {error.strerror}", _hint(str(file))) from error
     if os.isatty(0):
         raise NoRequest("no request: stdin is a terminal", f"pipe task JSON in: {example}")
     try:
@@ -88,6 +91,16 @@ def read_request(file: Path | None) -> bytes:
             return stdin.read()
     except OSError as error:
         raise NoRequest(f"cannot read stdin: {error.strerror}", f"try: {example}") from error
+
+
+def _hint(file: str) -> str:
+    """A misspelt command looks like a file name here."""
+    from difflib import get_close_matches
+
+    from dispatch_runner.cli.main import COMMANDS
+
+    close = get_close_matches(file, COMMANDS, 1)
+    return f"did you mean the command '{close[0]}'?" if close else "see 'dispatch-runner --help'"
 
 
 async def _run(
@@ -119,12 +132,6 @@ def _reports(options: RunOptions) -> list[Guarded]:
 
         reports.append(events_file(options.events))
     return [Guarded(report, say) for report in reports if report is not None]
-
-
-def _document(dispatch: Dispatch, result: Result, shown: Shown) -> bytes:
-    if shown == "summary":
-        return encode(_summary(result))
-    return dispatch.document or orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _summary(result: Result) -> JsonObject:

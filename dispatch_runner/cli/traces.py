@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from dispatch_runner.cli.answers import answer_usage, encode
+from dispatch_runner.cli.answers import answer_usage, print_document
 from dispatch_runner.cli.channel import Channel
 from dispatch_runner.cli.table import table
 from dispatch_runner.errors import RecordError
@@ -23,8 +23,8 @@ def list_dispatches(trace_dir: Path, limit: int, as_json: bool, channel: Channel
         return answer_usage(channel, str(error), None)
     shown = found[:limit] if limit else found
     if as_json:
-        channel.write(
-            encode({"dispatches": [asdict(entry) for entry in shown], "total": len(found)})
+        print_document(
+            channel, {"dispatches": [asdict(entry) for entry in shown], "total": len(found)}
         )
         return 0
     if not found:
@@ -55,7 +55,7 @@ def show_dispatch(trace_dir: Path, dispatch: str | None, task: str | None, chann
             if not found:
                 return answer_usage(channel, f"no dispatches in '{trace_dir}'", "see --trace-dir")
             dispatch = found[0].name
-        channel.write(encode(store.show(trace_dir, dispatch, task)))
+        print_document(channel, store.show(trace_dir, dispatch, task))
     except RecordError as error:
         return answer_usage(channel, str(error), "see 'dispatch-runner traces list'")
     return 0

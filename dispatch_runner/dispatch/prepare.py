@@ -69,6 +69,7 @@ def prepare(
         RequestRejected: with all problems at once; nothing was started and nothing written.
     """
     document = parse(request) if isinstance(request, bytes) else Document(request, Problems())
+    document.problems.warnings += operator.settings.notes
     checked = check(
         document.value,
         agents=operator.registry,
@@ -77,7 +78,7 @@ def prepare(
         problems=document.problems,
     )
     config = effective(operator.settings, checked.request.config)
-    warnings = [*operator.settings.notes, *checked.warnings, *config.warnings]
+    warnings = [*checked.warnings, *operator.registry.warnings, *config.warnings]
     return Prepared(operator, checked.request, document.value, config, warnings)
 
 

@@ -10,7 +10,7 @@ from dispatch_runner.paths import AllowedRoots, identity
 from dispatch_runner.preflight import shape
 from dispatch_runner.preflight.entries import Entry, in_tasks
 from dispatch_runner.preflight.problems import Problems, collector_paused, describe, quote
-from dispatch_runner.preflight.relations import check_relations
+from dispatch_runner.preflight.relations import Relations
 from dispatch_runner.preflight.surroundings import check_agents, check_files, check_limits
 from dispatch_runner.protocols import Agents
 
@@ -36,6 +36,7 @@ def check(
     roots: AllowedRoots,
     limits: Mapping[str, int | None],
     problems: Problems | None = None,
+    known: Mapping[str, Sequence[str]] | None = None,
 ) -> Checked:
     """The request in a document, or every problem of it.
 
@@ -45,7 +46,9 @@ def check(
         agents: what the names in the request stand for; asked once for each name.
         roots: where tasks may read and write.
         limits: capacity of each resource that the operator defined; null: only a rate.
-        problems: what is known to be wrong already; the answer includes it.
+        problems: what was found wrong before; the answer includes it.
+        known: tasks of the same dispatch that came earlier, with their dependencies; the new ones
+            may depend on them and refer to them.
 
     Raises:
         RequestRejected: with at most 1,000 problems, and how many more there are as a warning.
@@ -60,7 +63,7 @@ def check(
             _check_top(document, problems)
         config = _read_config(document, roots, problems)
         entries = _read_tasks(document, problems)
-        check_relations(entries, _by_id(entries, problems), problems)
+        Relations(entries, known or {}, problems).check()
         check_agents(entries, agents, roots, problems)
         check_limits(entries, limits, problems)
         check_files(entries, roots, problems)
@@ -72,19 +75,6 @@ def check(
             metadata=document.get("metadata", {}),
         )
     return Checked(request, problems.warnings)
-
-
-def admit(
-    raw: bytes, *, agents: Agents, roots: AllowedRoots, limits: Mapping[str, int | None]
-) -> Checked:
-    """The request in what was piped in, or every problem of it. Raises `RequestRejected`."""
-    from dispatch_runner.preflight.document import parse
-
-    with collector_paused():
-        document = parse(raw)
-        return check(
-            document.value, agents=agents, roots=roots, limits=limits, problems=document.problems
-        )
 
 
 def _check_top(document: JsonObject, problems: Problems) -> None:
@@ -168,18 +158,3 @@ def _check_printable(task_id: str, index: int, problems: Problems) -> None:
     message = f"task id {quote(task_id)} holds {what}"
     place = ("tasks", index, "task_id")
     problems.add("unprintable_id", place, message, "use printable text", task_id)
-
-
-def _by_id(entries: Sequence[Entry], problems: Problems) -> dict[str, Entry]:
-    """The tasks by id; of several with one id the first."""
-    by_id: dict[str, Entry] = {}
-    for entry in entries:
-        if not isinstance(entry.task_id, str):
-            continue
-        first = by_id.setdefault(entry.task_id, entry)
-        if first is not entry:
-            message = f"task id {quote(entry.task_id)} is used more than once"
-            hint = f"/tasks/{first.index} has it already; each task needs its own"
-            place = ("tasks", entry.index, "task_id")
-            problems.add("duplicate_task_id", place, message, hint, entry.task_id)
-    return by_id

@@ -66,6 +66,24 @@ def parse(raw: bytes) -> Document:
     return Document(value, problems)
 
 
+def from_object(value: object) -> Document:
+    """A caller's Python object, judged as the text that it would be; nothing of it is shared.
+
+    Raises:
+        RequestRejected: it is no JSON object.
+    """
+    import json
+
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        problems = Problems()
+        message = f"the request is not JSON: {error}"
+        _refuse(problems, "not_json", message, "use dicts, lists, text, numbers, True, False, None")
+        raise
+    return parse(text.encode())
+
+
 def _refuse(problems: Problems, code: str, message: str, hint: str | None) -> None:
     problems.add(code, (), message, hint)
     problems.raise_if_any()

@@ -1,6 +1,7 @@
 """Checks between tasks: dependencies, cycles, references."""
 
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
 
 from dispatch_runner import references
 from dispatch_runner.preflight import graph
@@ -11,117 +12,154 @@ from dispatch_runner.references import Reference
 _CYCLE_SHOWN = 10
 
 
-def check_relations(
-    entries: Sequence[Entry], by_id: Mapping[str, Entry], problems: Problems
-) -> None:
-    """Fills in each entry's `dependencies` and `references`, and adds what is wrong with them."""
-    _link(entries, by_id, problems)
-    dependencies = [entry.dependencies for entry in entries]
-    order = graph.topological_order(dependencies)
-    if len(order) < len(entries):
-        for cycle in graph.cycles(dependencies):
-            _report_cycle([entries[number] for number in cycle], problems)
-    _check_references(entries, by_id, order, problems)
+class Relations:
+    """The tasks of a request and those of the same dispatch that came earlier, `known`."""
 
+    def __init__(
+        self, entries: Sequence[Entry], known: Mapping[str, Sequence[str]], problems: Problems
+    ) -> None:
+        self._entries = entries
+        self._known = known
+        self._problems = problems
+        self._by_id: dict[str, Entry] = {}
+        """Of several tasks with one id the first."""
+        self._names: ChainMap[str, object] = ChainMap(self._by_id, known)  # type: ignore[arg-type]
 
-def _link(entries: Sequence[Entry], by_id: Mapping[str, Entry], problems: Problems) -> None:
-    repeated = []
-    for entry in entries:
-        names = entry.fields.get("dependencies")
-        if not names:
-            continue
-        linked: dict[int, None] = {}
-        for at, name in enumerate(names):
-            other = by_id.get(name)
-            if other is None or name == entry.task_id:
-                _report_dependency(entry, at, name, by_id, problems)
-            else:
-                linked[other.index] = None
-        entry.dependencies = list(linked)
-        if len(set(names)) < len(names):
-            repeated.append(entry)
-    if repeated:
-        problems.warnings.append(f"a dependency is named more than once {in_tasks(repeated)}")
+    def check(self) -> None:
+        """Fills in each entry's `dependencies` and `references`, and adds what is wrong with them."""
+        self._name()
+        self._link()
+        dependencies = [entry.dependencies for entry in self._entries]
+        order = graph.topological_order(dependencies)
+        if len(order) < len(self._entries):
+            for cycle in graph.cycles(dependencies):
+                self._report_cycle([self._entries[number] for number in cycle])
+        self._check_references(dependencies, order)
 
+    def _name(self) -> None:
+        for entry in self._entries:
+            if not isinstance(entry.task_id, str):
+                continue
+            first = self._by_id.setdefault(entry.task_id, entry)
+            if first is entry and entry.task_id not in self._known:
+                continue
+            owner = "an earlier task" if first is entry else f"/tasks/{first.index}"
+            message = f"task id {quote(entry.task_id)} is used more than once"
+            hint = f"{owner} has it already; each task needs its own"
+            place = ("tasks", entry.index, "task_id")
+            self._problems.add("duplicate_task_id", place, message, hint, entry.task_id)
 
-def _report_dependency(
-    entry: Entry, at: int, name: str, by_id: Mapping[str, Entry], problems: Problems
-) -> None:
-    place = ("tasks", entry.index, entry.dependencies_field, at)
-    if name == entry.task_id:
-        message = f"task {quote(name)} depends on itself"
-        problems.add("self_dependency", place, message, "remove it", entry.task_id)
-        return
-    hint = problems.suggest(name, by_id) or "add the task, or remove the dependency"
-    message = f"dependency {quote(name)} does not exist"
-    problems.add("unknown_dependency", place, message, hint, entry.task_id)
+    def _link(self) -> None:
+        repeated = []
+        for entry in self._entries:
+            names = entry.fields.get("dependencies")
+            if not names:
+                continue
+            linked: dict[int, None] = {}
+            for at, name in enumerate(names):
+                other = self._by_id.get(name)
+                if other is not None and name != entry.task_id:
+                    linked[other.index] = None
+                elif other is not None or name not in self._known:
+                    self._report_dependency(entry, at, name)
+            entry.dependencies = list(linked)
+            if len(set(names)) < len(names):
+                repeated.append(entry)
+        if repeated:
+            text = f"a dependency is named more than once {in_tasks(repeated)}"
+            self._problems.warnings.append(text)
 
+    def _report_dependency(self, entry: Entry, at: int, name: str) -> None:
+        place = ("tasks", entry.index, entry.dependencies_field, at)
+        if name == entry.task_id:
+            message = f"task {quote(name)} depends on itself"
+            self._problems.add("self_dependency", place, message, "remove it", entry.task_id)
+            return
+        hint = self._suggest(name) or "add the task, or remove the dependency"
+        message = f"dependency {quote(name)} does not exist"
+        self._problems.add("unknown_dependency", place, message, hint, entry.task_id)
 
-def _report_cycle(cycle: Sequence[Entry], problems: Problems) -> None:
-    last, first = cycle[-1], cycle[0]
-    at = last.fields["dependencies"].index(first.task_id)
-    names = [quote(str(entry.task_id))[1:-1] for entry in (*cycle, first)]
-    if len(names) > 2 * _CYCLE_SHOWN:
-        between = f"... {len(names) - 2 * _CYCLE_SHOWN} more ..."
-        names = [*names[:_CYCLE_SHOWN], between, *names[-_CYCLE_SHOWN:]]
-    problems.add(
-        "cycle",
-        ("tasks", last.index, last.dependencies_field, at),
-        f"tasks wait for each other: {' -> '.join(names)}",
-        "remove one of these dependencies",
-        last.task_id,
-    )
-
-
-def _check_references(
-    entries: Sequence[Entry],
-    by_id: Mapping[str, Entry],
-    order: Sequence[int],
-    problems: Problems,
-) -> None:
-    asked: dict[tuple[int, int], Reference] = {}
-    for entry in entries:
-        value = entry.fields.get("input_data")
-        if not value or not references.has_references(value):
-            continue
-        entry.references = references.find(value)
-        for reference in entry.references:
-            target = _target(entry, reference, by_id, problems)
-            if target is not None:
-                asked.setdefault((entry.index, target), reference)
-    for number, target in graph.not_above(asked, [it.dependencies for it in entries], order):
-        entry, other = entries[number], entries[target]
-        reference = asked[number, target]
-        message = (
-            f"{_shown(reference)}: {quote(str(other.task_id))} is not a dependency of this task"
-        )
-        hint = f"add {quote(str(other.task_id))} to 'dependencies'"
-        problems.add(
-            "reference_not_a_dependency", _place(entry, reference), message, hint, entry.task_id
+    def _report_cycle(self, cycle: Sequence[Entry]) -> None:
+        last, first = cycle[-1], cycle[0]
+        at = last.fields["dependencies"].index(first.task_id)
+        names = [quote(str(entry.task_id))[1:-1] for entry in (*cycle, first)]
+        if len(names) > 2 * _CYCLE_SHOWN:
+            between = f"... {len(names) - 2 * _CYCLE_SHOWN} more ..."
+            names = [*names[:_CYCLE_SHOWN], between, *names[-_CYCLE_SHOWN:]]
+        self._problems.add(
+            "cycle",
+            ("tasks", last.index, last.dependencies_field, at),
+            f"tasks wait for each other: {' -> '.join(names)}",
+            "remove one of these dependencies",
+            last.task_id,
         )
 
+    def _check_references(self, dependencies: graph.Dependencies, order: Sequence[int]) -> None:
+        asked: dict[tuple[int, int], Reference] = {}
+        for entry in self._entries:
+            value = entry.fields.get("input_data")
+            if not value or not references.has_references(value):
+                continue
+            entry.references = references.find(value)
+            for reference in entry.references:
+                name = self._target(entry, reference)
+                if name in self._by_id:
+                    asked.setdefault((entry.index, self._by_id[name].index), reference)
+                elif name is not None and not self._is_above(name, entry):
+                    self._report_unrelated(entry, reference, name)
+        for number, target in graph.not_above(asked, dependencies, order):
+            name = str(self._entries[target].task_id)
+            self._report_unrelated(self._entries[number], asked[number, target], name)
 
-def _target(
-    entry: Entry, reference: Reference, by_id: Mapping[str, Entry], problems: Problems
-) -> int | None:
-    """The task that a reference names, or null after adding the problem."""
-    place = _place(entry, reference)
-    try:
-        target = reference.target(by_id)
-    except ValueError as error:
-        problems.add("invalid_reference", place, str(error), references.FORM, entry.task_id)
-        return None
-    if target is None:
-        name = reference.readings[-1][0]
-        hint = problems.suggest(name, by_id) or "name a task of this request"
-        message = f"{_shown(reference)}: task {quote(name)} does not exist"
-        problems.add("unknown_reference", place, message, hint, entry.task_id)
-        return None
-    if target[0] == entry.task_id:
-        message = f"{_shown(reference)}: a task has no output before it ends"
-        problems.add("self_reference", place, message, "refer to another task", entry.task_id)
-        return None
-    return by_id[target[0]].index
+    def _target(self, entry: Entry, reference: Reference) -> str | None:
+        """The task that a reference names, or null after adding the problem."""
+        place, shown = _place(entry, reference), _shown(reference)
+        try:
+            target = reference.target(self._names)
+        except ValueError as error:
+            hint = references.FORM
+            self._problems.add("invalid_reference", place, str(error), hint, entry.task_id)
+            return None
+        if target is None:
+            name = reference.readings[-1][0]
+            hint = self._suggest(name) or "name a task of this request"
+            message = f"{shown}: task {quote(name)} does not exist"
+            self._problems.add("unknown_reference", place, message, hint, entry.task_id)
+            return None
+        if target[0] == entry.task_id:
+            message = f"{shown}: a task has no output before it ends"
+            hint = "refer to another task"
+            self._problems.add("self_reference", place, message, hint, entry.task_id)
+            return None
+        return target[0]
+
+    def _is_above(self, target: str, entry: Entry) -> bool:
+        """Whether a known task is a direct or indirect dependency."""
+        todo: list[str] = list(entry.fields.get("dependencies") or ())
+        seen: set[str] = set()
+        while todo:
+            name = todo.pop()
+            if name == target:
+                return True
+            if name not in seen:
+                seen.add(name)
+                todo.extend(self._dependencies_of(name))
+        return False
+
+    def _dependencies_of(self, name: str) -> Iterable[str]:
+        entry = self._by_id.get(name)
+        if entry is None:
+            return self._known.get(name, ())
+        return entry.fields.get("dependencies") or ()
+
+    def _report_unrelated(self, entry: Entry, reference: Reference, name: str) -> None:
+        message = f"{_shown(reference)}: {quote(name)} is not a dependency of this task"
+        hint = f"add {quote(name)} to 'dependencies'"
+        place = _place(entry, reference)
+        self._problems.add("reference_not_a_dependency", place, message, hint, entry.task_id)
+
+    def _suggest(self, name: str) -> str | None:
+        return self._problems.suggest(name, self._names)
 
 
 def _place(entry: Entry, reference: Reference) -> tuple[str | int, ...]:

@@ -7,7 +7,7 @@ reading them at start-up would cost milliseconds.
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -30,17 +30,13 @@ _OURS: dict[str, tuple[str, Any, JsonSchemaMode]] = {
 }
 
 
-def schemas(agents: Agents, others: Mapping[str, Any] | None = None) -> dict[str, JsonObject]:
+def schemas(agents: Agents) -> dict[str, JsonObject]:
     """Every schema by name; a schema's file is `<name>.schema.json`.
 
-    Args:
-        agents: those whose role has an `input_model` or `output_model` (a pydantic model or null)
-            add `<agent>-input` and `<agent>-output`.
-        others: further documents that are written: types by name.
+    Agents whose role has an `input_model` or `output_model` (a pydantic model or null) add
+    `<agent>-input` and `<agent>-output`.
     """
     found = {name: _schema(*document) for name, document in _OURS.items()}
-    for name, kind in (others or {}).items():
-        found[name] = _schema(name.capitalize(), kind, "serialization")
     for name, model, mode in _of_agents(agents):
         found[name] = _schema(name, model, mode)
     return found
@@ -54,10 +50,10 @@ def render(schema: JsonObject) -> bytes:
 
 
 def attribute_docs(cls: type) -> dict[str, str]:
-    """The docstring below each attribute of a class, in one line; of its bases in this package, too."""
+    """The docstring below each attribute of a class and of its bases, in one line."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if base.__module__.startswith("dispatch_runner."):
+        if base is not object and not base.__module__.startswith("pydantic"):
             docs.update(_docs_in_source(base))
     return docs
 

@@ -18,7 +18,8 @@ KILL_SECONDS = 5.0
 FIRST_PAUSE = 0.001
 LONGEST_PAUSE = 0.05
 
-Members = Callable[[], list[Member]]
+Members = Callable[[bool], list[Member]]
+"""Who is to end and is alive: given true, of this moment; else perhaps of a moment ago."""
 
 
 async def end(child: Child, *, grace_seconds: float, hurry: anyio.Event) -> None:
@@ -27,7 +28,7 @@ async def end(child: Child, *, grace_seconds: float, hurry: anyio.Event) -> None
     Takes at most two grace times and `KILL_SECONDS`; with `hurry` set, `KILL_SECONDS`.
     """
     with anyio.CancelScope(shield=True):
-        await _end(lambda: _family(child), grace_seconds, hurry)
+        await _end(lambda fresh: _family(child, fresh), grace_seconds, hurry)
     child.poll()
 
 
@@ -37,11 +38,11 @@ async def end_strays(child: Child, *, grace_seconds: float, hurry: anyio.Event) 
     What ends by itself within `LINGER_SECONDS` is not counted. Cannot be cancelled, takes no longer
     than `end` and `LINGER_SECONDS`, and microseconds when there is nothing.
     """
-    strays = _family(child)
+    strays = _family(child, fresh=True)
     if strays:
         with anyio.CancelScope(shield=True):
-            strays = await _wait_for_end(lambda: _family(child), LINGER_SECONDS, hurry)
-            await _end(lambda: _family(child), grace_seconds, hurry)
+            strays = await _wait_for_end(lambda fresh: _family(child, fresh), LINGER_SECONDS, hurry)
+            await _end(lambda fresh: _family(child, fresh), grace_seconds, hurry)
     return len(strays)
 
 
@@ -53,13 +54,13 @@ async def end_everything(*, grace_seconds: float, hurry: anyio.Event) -> int:
     """
     with anyio.CancelScope(shield=True):
         found = everything()
-        await _end(everything, grace_seconds, hurry)
+        await _end(lambda fresh: everything(), grace_seconds, hurry)
     return len(found)
 
 
 async def _end(members: Members, grace_seconds: float, hurry: anyio.Event) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        if hurry.is_set() or not _send(members(), number):
+        if hurry.is_set() or not _send(members(True), number):
             break
         await _wait_for_end(members, grace_seconds, hurry, number)
     await _kill(members)
@@ -78,7 +79,7 @@ async def _wait_for_end(
     """
     start = anyio.current_time()
     pause = FIRST_PAUSE
-    while left := members():
+    while left := members(False):
         passed = anyio.current_time() - start
         deaf = number is not None and all(ignores(member.pid, number) for member in left)
         if hurry.is_set() or passed >= (min(LINGER_SECONDS, seconds) if deaf else seconds):
@@ -91,7 +92,7 @@ async def _wait_for_end(
 async def _kill(members: Members) -> None:
     deadline = anyio.current_time() + KILL_SECONDS
     pause = FIRST_PAUSE
-    while _send(members(), signal.SIGKILL) and anyio.current_time() < deadline:
+    while _send(members(True), signal.SIGKILL) and anyio.current_time() < deadline:
         await anyio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -107,6 +108,6 @@ def _send(members: list[Member], number: signal.Signals) -> bool:
     return bool(members)
 
 
-def _family(child: Child) -> list[Member]:
+def _family(child: Child, fresh: bool) -> list[Member]:
     running = child.poll() is None
-    return family(child.pid, child.marker, with_program=running)
+    return family(child.pid, child.marker, with_program=running, fresh=fresh)

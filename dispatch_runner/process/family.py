@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 MARKER = "DISPATCH_RUNNER_TASK_MARKER"
@@ -49,7 +50,8 @@ class Orphan:
     """A child of ours that we did not start."""
 
     started: int
-    marker: str
+    keys: frozenset[str | int]
+    """Its markers, its session and its group when it was first seen."""
 
 
 class Orphans:
@@ -61,27 +63,44 @@ class Orphans:
         self.adopted = False
         """Whether orphans come to this process and can be seen."""
         self._seen: dict[int, Orphan] = {}
+        self._of: dict[str | int, set[int]] = {}
+        """By key: hundreds of programs may look for their own among a thousand at once."""
 
-    def of(self, program: int, marker: str) -> list[int]:
-        """Ids of the orphans of one program, dead ones included. Costs microseconds if none."""
-        self._refresh()
+    def of(self, program: int, marker: str) -> set[int]:
+        """Ids of the orphans of one program among those seen, dead ones included."""
         if not self._seen:
-            return []
-        return [pid for pid, orphan in self._seen.items() if _belongs(pid, orphan, program, marker)]
+            return set()
+        return self._of.get(marker, set()) | self._of.get(program, set())
 
-    def forget(self, pid: int) -> None:
-        """The process is about to be reaped, and its id free for another."""
-        self._seen.pop(pid, None)
-
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Sees the orphans that there are now. Costs microseconds when there are none."""
         now = set(_children_of_thread(os.getpid(), os.getpid())) - self.programs
         for pid in self._seen.keys() - now:
-            del self._seen[pid]
+            self.forget(pid)
         for pid in now - self._seen.keys():
-            member = look_at(pid)
-            marker = _marker_of(pid)
+            member, marker = look_at(pid), _marker_of(pid)
             if member is not None and marker is not None:
-                self._seen[pid] = Orphan(member.started, marker)
+                self._add(member, marker)
+
+    def forget(self, pid: int) -> None:
+        """The process is gone or about to be reaped, and its id free for another."""
+        orphan = self._seen.pop(pid, None)
+        for key in orphan.keys if orphan else ():
+            self._of[key].discard(pid)
+            if not self._of[key]:
+                del self._of[key]
+
+    def is_another(self, member: Member) -> bool:
+        """Whether an orphan's id was taken over by another process."""
+        orphan = self._seen.get(member.pid)
+        return orphan is not None and orphan.started != member.started
+
+    def _add(self, member: Member, marker: str) -> None:
+        keys: frozenset[str | int]
+        keys = frozenset((*_outer_markers(marker), member.session, member.group))
+        self._seen[member.pid] = Orphan(member.started, keys)
+        for key in keys:
+            self._of.setdefault(key, set()).add(member.pid)
 
 
 orphans = Orphans()
@@ -119,15 +138,20 @@ def look_at(pid: int) -> Member | None:
     return Member(pid, parent, group_id, session, started, alive, in_exec=fields[48] == b"0")
 
 
-def family(program: int, marker: str, *, with_program: bool) -> list[Member]:
+def family(program: int, marker: str, *, with_program: bool, fresh: bool) -> list[Member]:
     """Everyone who belongs to a program and is alive; adopted ones that are dead are reaped.
 
+    No one at all is always the truth of this moment; others may be what was known a moment ago,
+    unless it is to be `fresh`, which costs more when many orphans are about.
     Where orphans are not adopted: one member that stands for the process group, by its negative id.
     """
     if not orphans.adopted:
         return group(program)
-    roots = orphans.of(program, marker)
-    return _living([program, *roots] if with_program else roots)
+    own = {program} if with_program else set()
+    if not fresh and (known := _living(own | orphans.of(program, marker))):
+        return known
+    orphans.refresh()
+    return _living(own | orphans.of(program, marker))
 
 
 def group(program: int) -> list[Member]:
@@ -143,7 +167,7 @@ def group(program: int) -> list[Member]:
 
 def everything() -> list[Member]:
     """Every living descendant of this process; adopted ones that are dead are reaped."""
-    return _living(_children(os.getpid()))
+    return _living(set(_children(os.getpid())))
 
 
 def ignores(pid: int, number: signal.Signals) -> bool:
@@ -157,13 +181,13 @@ def ignores(pid: int, number: signal.Signals) -> bool:
     return bool(mask >> (number - 1) & 1)
 
 
-def _living(roots: list[int]) -> list[Member]:
+def _living(roots: set[int]) -> list[Member]:
     found: dict[int, Member] = {}
     queue = list(roots)
     while queue:
         pid = queue.pop()
         member = None if pid in found else look_at(pid)
-        if member is not None:
+        if member is not None and not orphans.is_another(member):
             found[pid] = member
             queue += _children(pid)
     us = os.getpid()
@@ -179,12 +203,10 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def _belongs(pid: int, orphan: Orphan, program: int, marker: str) -> bool:
-    member = look_at(pid)
-    if member is None or member.started != orphan.started:
-        return False
-    inherited = orphan.marker == marker or orphan.marker.startswith(f"{marker}/")
-    return inherited or program in (member.session, member.group)
+def _outer_markers(marker: str) -> Iterator[str]:
+    """The marker itself and those of the programs around it."""
+    parts = marker.split("/")
+    return ("/".join(parts[:count]) for count in range(1, len(parts) + 1) if marker)
 
 
 def _marker_of(pid: int) -> str | None:

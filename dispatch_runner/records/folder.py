@@ -136,6 +136,13 @@ class Folder:
                 raise OSError(errno.EINVAL, "not a regular file")
             return file.read(limit) or b""
 
+    def size(self, name: str) -> int:
+        """Bytes in a file; 0 when it is not there."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_size
+        except OSError:
+            return 0
+
     def sync_file(self, name: str) -> None:
         """Make the content of a file outlive a power failure. Raises `OSError`."""
         fd = os.open(name, READ, dir_fd=self.fd)

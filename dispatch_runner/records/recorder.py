@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,13 +28,13 @@ from dispatch_runner.events import (
     TaskStarted,
 )
 from dispatch_runner.models import JsonObject, Result
-from dispatch_runner.models.trace import Index, IndexEntry
+from dispatch_runner.models.trace import Attempt, Index, IndexEntry
+from dispatch_runner.records.background import Background
 from dispatch_runner.records.folder import Folder, Reserve, reason
 from dispatch_runner.records.journal import JOURNAL_NAME, Journal
 from dispatch_runner.records.names import OUTPUT_SUFFIX, TaskNames
 from dispatch_runner.records.redaction import Redactor
 from dispatch_runner.records.run_folder import REQUEST_NAME, RESULT_NAME, create_run_folder
-from dispatch_runner.records.sync import SyncThread
 from dispatch_runner.records.text import encode
 from dispatch_runner.records.trace_text import TraceMaker
 
@@ -54,7 +54,7 @@ class Recorder:
         folder: Folder,
         journal: Journal,
         index: Index,
-        sync: SyncThread | None,
+        background: Background,
         redactor: Redactor,
         clock: Clock,
     ) -> None:
@@ -67,7 +67,7 @@ class Recorder:
         self._journal = journal
         self._index = index
         self._index_written = clock.monotonic()
-        self._sync = sync
+        self._background = background
         self._redactor = redactor
         self._clock = clock
         self._traces = TraceMaker(index.correlation_id, redactor)
@@ -137,8 +137,8 @@ class Recorder:
                 Also when the disk is full and this event was written with the last of the space
                 set aside: nothing more should be started.
         """
-        if self._sync is not None and self._sync.failure is not None:
-            raise self._sync.failure
+        if self._background.failure is not None:
+            raise self._background.failure
         self._handlers[type(event)](event)
         reserve = self._journal.reserve
         if reserve is not None and reserve.spent and not self._told_full:
@@ -150,13 +150,17 @@ class Recorder:
     async def flush(self) -> None:
         """Wait until all records so far would outlive a power failure, if that was asked for.
 
+        Then what programs printed is without secrets, too.
+
         Raises:
-            RecordError: some would not.
+            RecordError: something of this could not be done.
         """
-        if self._sync is not None:
+        if not self._background.idle():
             from anyio import to_thread
 
-            await to_thread.run_sync(self._sync.wait)
+            await to_thread.run_sync(self._background.wait)
+        elif self._background.failure is not None:
+            raise self._background.failure
 
     def finish(self, result: Result) -> bytes:
         """Write the result and the final index, and end the journal.
@@ -169,7 +173,7 @@ class Recorder:
         """
         self._complete(result)
         document = _document(result)
-        durable = self._sync is not None
+        durable = self._background.durable
         if self._journal.reserve is not None:
             self._journal.reserve.drop()
         self._folder.write(RESULT_NAME, document, sync=durable)
@@ -186,8 +190,7 @@ class Recorder:
 
     def close(self) -> None:
         """Let go of everything. Without `finish`, the dispatch counts as crashed."""
-        if self._sync is not None:
-            self._sync.close()
+        self._background.close()
         if self._journal.reserve is not None and self._folder.fd >= 0:
             self._journal.reserve.drop()
         self._journal.close()
@@ -243,15 +246,16 @@ class Recorder:
             zlib.crc32(text.trace),
         )
         self._journal.append("finished", task, result.attempts, fields)
-        if self._sync is not None:
-            files += self._program_files(event.attempts)
-            self._sync.request(*((self._folder, file) for file in files))
+        printed = self._printed_files(event.attempts)
+        if self._background.durable or printed:
+            self._background.request(*((self._folder, file) for file in files), printed=printed)
 
-    def _program_files(self, attempts: Any) -> list[str]:
-        """Names of what the task's programs printed into the run folder."""
+    def _printed_files(self, attempts: Sequence[Attempt]) -> list[str]:
+        """Names of what the task's programs printed into the run folder, when it is anything."""
         start = f"{self._folder.path}/"
         paths = [p for a in attempts for p in (a.stdout_file, a.stderr_file) if p]
-        return [p.removeprefix(start) for p in paths if p.startswith(start)]
+        names = [p.removeprefix(start) for p in paths if p.startswith(start)]
+        return [name for name in names if self._folder.size(name)]
 
     def _dispatch_stopping(self, event: DispatchStopping) -> None:
         self._journal.append("stopping", data=orjson.dumps({"cause": event.cause}))
@@ -321,10 +325,10 @@ class _Opening:
             version=__version__,
         )
         _write_index(self._parent, folder, index)
-        sync = SyncThread(folder, journal) if durability == "power" else None
-        if sync is not None:
-            sync.request((folder, REQUEST_NAME), (self._parent, f"{self._name}.json"))
-        return cls(self._parent, self._name, folder, journal, index, sync, redactor, clock)
+        background = Background(folder, journal, redactor, durable=durability == "power")
+        if background.durable:
+            background.request((folder, REQUEST_NAME), (self._parent, f"{self._name}.json"))
+        return cls(self._parent, self._name, folder, journal, index, background, redactor, clock)
 
     def undo(self) -> None:
         if self._journal is not None:

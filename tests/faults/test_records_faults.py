@@ -1,6 +1,6 @@
 """Records on a hostile disk: full, read-only, booby-trapped, or under a process that is killed."""
 
-# ruff: noqa: PTH - what descriptors did is looked at in their own terms
+# ruff: noqa: PTH208 - what descriptors did is looked at in their terms
 
 import json
 import os

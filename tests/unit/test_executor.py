@@ -70,7 +70,9 @@ class Stage:
         jobs = []
         for values in tasks:
             task = Task(agent="fake", **({"input_data": {}} | values))
-            jobs.append(Job(task, Agent("fake", AnyInputRole(), self.backend, **agent or {}), 30, 0))
+            jobs.append(
+                Job(task, Agent("fake", AnyInputRole(), self.backend, **agent or {}), 30, 0)
+            )
         self.executor.add(jobs)
 
     async def started(self, *names: str) -> None:
@@ -183,7 +185,9 @@ async def test_an_agents_cap_holds_its_tasks_only() -> None:
         await stage.finish("b")
 
 
-async def test_a_rate_delays_a_start_until_the_window_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_rate_delays_a_start_until_the_window_opens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("dispatch_runner.engine.limits.WINDOW_SECONDS", 0.05)
     stage = Stage(limits=Limits(rates={"api": 1}), instant=True)
     stage.add(*({"task_id": str(n), "resources": {"api": 1}} for n in range(3)))

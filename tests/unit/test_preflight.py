@@ -10,7 +10,8 @@ import pytest
 from dispatch_runner.errors import RequestRejected
 from dispatch_runner.models import Config, JsonObject, Problem
 from dispatch_runner.paths import AllowedRoots
-from dispatch_runner.preflight.check import Checked, admit, check
+from dispatch_runner.preflight.check import Checked, check
+from dispatch_runner.preflight.document import from_object, parse
 from dispatch_runner.preflight.problems import MAX_PROBLEMS, Problems
 from dispatch_runner.protocols import Agent, InputProblem, Role
 from dispatch_runner.testing import AnyInputRole, FixedAgents, ScriptedBackend, scripted_agent
@@ -47,8 +48,8 @@ def task(task_id: str = "a", **fields: Any) -> JsonObject:
     return {"task_id": task_id, "agent": "echo", "input_data": {}, **fields}
 
 
-def run(document: Any) -> Checked:
-    return check(document, agents=AGENTS, roots=AllowedRoots.of(), limits=LIMITS)
+def run(document: Any, **more: Any) -> Checked:
+    return check(document, agents=AGENTS, roots=AllowedRoots.of(), limits=LIMITS, **more)
 
 
 def admitted(*tasks: Any, **top: Any) -> Checked:
@@ -413,12 +414,34 @@ def test_single_task_without_the_list_gets_told() -> None:
 
 def test_problems_of_the_text_and_of_the_request_come_together() -> None:
     raw = b'{"tasks":[{"task_id":"a","task_id":"b","agent":"ecko","input_data":{"n":NaN}}]}'
+    document = parse(raw)
     with pytest.raises(RequestRejected) as caught:
-        admit(raw, agents=AGENTS, roots=AllowedRoots.of(), limits=LIMITS)
+        run(document.value, problems=document.problems)
     assert [it.code for it in caught.value.problems] == [
         "duplicate_key",
         "invalid_number",
         "unknown_agent",
+    ]
+
+
+def test_tasks_of_the_same_dispatch_that_came_earlier_can_be_named() -> None:
+    #  early <- middle <- a <- b
+    known = {"early": [], "middle": ["early"], "alone": []}
+    value = {"x": "${tasks.early.output}", "y": "${tasks.a.output}"}
+    tasks = [task("a", dependencies=["middle"]), task("b", dependencies=["a"], input_data=value)]
+    assert len(run({"tasks": tasks}, known=known).request.tasks) == 2
+
+
+def test_earlier_tasks_are_judged_like_those_of_the_request() -> None:
+    known = {"early": [], "alone": []}
+    value = {"x": "${tasks.alone.output}"}
+    tasks = [task("early"), task("b", dependencies=["early", "alon"], input_data=value)]
+    with pytest.raises(RequestRejected) as caught:
+        run({"tasks": tasks}, known=known)
+    assert [(it.code, it.hint) for it in caught.value.problems] == [
+        ("duplicate_task_id", "an earlier task has it already; each task needs its own"),
+        ("unknown_dependency", "did you mean 'alone'?"),
+        ("reference_not_a_dependency", "add 'alone' to 'dependencies'"),
     ]
 
 
@@ -466,6 +489,23 @@ def test_rejection_can_be_written_as_json() -> None:
     found = problems(task("\ud800", agent="\ud800", **{"\ud800": 1}))
     assert {it.code for it in found} >= {"invalid_type", "unknown_field"}
     assert all(orjson.dumps([it.message, it.hint]) for it in found)
+
+
+@pytest.mark.parametrize("value", [{"a": {1, 2}}, {"a": b"x"}, {(1, 2): 1}])
+def test_object_that_is_not_json_is_refused(value: Any) -> None:
+    with pytest.raises(RequestRejected) as caught:
+        from_object(value)
+    assert caught.value.problems[0].code == "not_json"
+
+
+def test_object_is_copied_and_judged_like_text() -> None:
+    given = {"tasks": [task(input_data={"n": float("inf"), "t": ("\ud800",)})]}
+    document = from_object(given)
+    assert [it.pointer for it in document.problems.found] == [
+        "/tasks/0/input_data/n",
+        "/tasks/0/input_data/t/0",
+    ]
+    assert document.value["tasks"] is not given["tasks"]
 
 
 def test_garbage_collection_is_on_again_after_a_rejection() -> None:

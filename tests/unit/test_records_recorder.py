@@ -1,6 +1,6 @@
 """The recorder: on disk before anyone is told, without secrets, tied together by the index."""
 
-# ruff: noqa: PTH - what descriptors did is looked at in their own terms
+# ruff: noqa: PTH208 - what descriptors did is looked at in their terms
 
 import hashlib
 import os
@@ -26,6 +26,7 @@ from dispatch_runner.events import (
 from dispatch_runner.models import ErrorType, Result, Summary, TaskError, TaskResult, TaskStatus
 from dispatch_runner.models.trace import Attempt, McpCall, Trace, TraceEvent
 from dispatch_runner.records import journal, store
+from dispatch_runner.records.printed import CHUNK
 from dispatch_runner.records.recorder import Recorder, digest
 from dispatch_runner.records.redaction import Redactor
 
@@ -271,14 +272,49 @@ async def test_flush_waits_until_everything_is_safe(tmp_path, durability):
 
 async def test_a_sync_that_fails_is_fatal(tmp_path):
     recorder = opened(tmp_path / "traces", durability="power")
-    await recorder.flush()
-    gone = recorder.output_prefix("a").with_name("a.1.stdout")
-    attempt = Attempt(1, TIME, TIME, 1.0, stdout_file=str(gone))
-    recorder(finished(result(), attempts=[attempt]))
-    with pytest.raises(RecordError, match="cannot sync records"):
+    printed = recorder.run_folder / "a.1.stdout"
+    printed.mkdir()  # cannot be read as a file
+    recorder(finished(result(), attempts=[Attempt(1, TIME, TIME, 1.0, stdout_file=str(printed))]))
+    with pytest.raises(RecordError, match="cannot secure records in"):
         await recorder.flush()
-    with pytest.raises(RecordError, match="cannot sync records"):
+    with pytest.raises(RecordError, match="cannot secure records in"):
         recorder(TaskStarted("b/c", "coder"))
+    with pytest.raises(RecordError, match="cannot secure records in"):
+        await recorder.flush()
+    recorder.close()
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+async def test_what_a_program_printed_loses_its_secrets(tmp_path, durability):
+    recorder = opened(tmp_path / "traces", durability=durability)
+    printed = recorder.output_prefix("a").with_name("a.1.stdout")
+    silent = recorder.output_prefix("a").with_name("a.1.stderr")
+    silent.touch()
+    key = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"MIIEabcd\n" * 50
+    key += b"-----END RSA PRIVATE KEY-----\n"
+    line = b"an ordinary line \xff of output\n"
+    before = line * 10_000
+    filler = line * ((CHUNK - len(before) - 100) // len(line))
+    after = b"x" * 100 + b"\n"
+    printed.write_bytes(before + b"k " + SECRET.encode() + b"\n" + filler + key + after)
+    attempt = Attempt(1, TIME, TIME, 1.0, stdout_file=str(printed), stderr_file=str(silent))
+    recorder(finished(result(), attempts=[attempt]))
+    await recorder.flush()
+    assert printed.read_bytes() == (
+        before + b"k [redacted:aws-access-key]\n" + filler + b"[redacted:private-key]\n" + after
+    )
+    assert printed.stat().st_mode & 0o777 == 0o600
+    recorder.finish(whole())
+    assert sorted(os.listdir(recorder.run_folder))[:3] == ["a.1.stderr", "a.1.stdout", "a.json"]
+
+
+async def test_what_a_program_printed_outside_the_run_folder_is_left_alone(tmp_path):
+    recorder = opened(tmp_path / "traces")
+    printed = tmp_path / "other.stdout"
+    printed.write_text(SECRET)
+    recorder(finished(result(), attempts=[Attempt(1, TIME, TIME, 1.0, stdout_file=str(printed))]))
+    await recorder.flush()
+    assert printed.read_text() == SECRET
     recorder.close()
 
 

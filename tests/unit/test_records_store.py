@@ -1,6 +1,6 @@
 """Earlier dispatches: listed fast, shown truthfully, pruned carefully."""
 
-# ruff: noqa: PTH - what descriptors did is looked at in their own terms
+# ruff: noqa: PTH208 - what descriptors did is looked at in their terms
 
 import os
 from pathlib import Path

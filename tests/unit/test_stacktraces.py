@@ -203,7 +203,8 @@ def test_text_without_a_trace_gives_none(text):
     assert parse(text) == []
 
 
-LINES = sorted({line for path in DATA.glob("*.txt") for line in path.read_text().splitlines()}) + [
+LINES = [
+    *sorted({line for path in DATA.glob("*.txt") for line in path.read_text().splitlines()}),
     "Traceback (most recent call last):",
     '  File "a.py", line 1, in f',
     "    return x",

@@ -7,7 +7,7 @@ import pytest
 
 from dispatch_runner.agents.debug.stacktraces import RawTrace, parse
 
-PROGRAM = '''
+PROGRAM = """
 import sys
 
 def get(d, k):
@@ -46,9 +46,9 @@ def noted():
     raise error
 
 globals()[sys.argv[1]]()
-'''
+"""
 
-TESTS = '''
+TESTS = """
 def boom(d):
     return d["x"]
 
@@ -64,7 +64,7 @@ def test_chained():
         boom({})
     except KeyError as error:
         raise ValueError("multi\\nline") from error
-'''
+"""
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ NUMBER = r"-?\d+(?:\.\d+)?"
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 ARTICLES = re.compile(
     r"^(?:and |or |then |also |plus )?(?:(?:an?|the|its|their|this|that|each|some|all|any|required|mandatory|"
-    r"resulting|given|input|output|corresponding|new|overall|final|matching)\s+)*",
+    r"resulting|given|input|output|corresponding|new|overall|final|matching|running|cumulative)\s+(?![(:,]|$))*",
     re.IGNORECASE,
 )
 COLLECTION_OF = re.compile(
@@ -115,8 +115,9 @@ def _name_and_type(head: str) -> tuple[str, FieldType, str] | None:
     )
     if not 0 < len(words) <= MAX_NAME_WORDS or words[0].isdigit():
         return None
-    name = identifier(" ".join(words))
-    return name, type_of_name(name), head
+    spelled_type = type_of_phrase(words[-1]) if len(words) > 1 else None
+    name = identifier(" ".join(words[:-1] if spelled_type else words))
+    return name, spelled_type or type_of_name(name), head
 
 
 def _collection(found: re.Match[str]) -> tuple[str, FieldType, str] | None:

@@ -14,6 +14,7 @@ LEAST = frozenset({"minimum", "min", "lowest", "smallest"})
 MOST = frozenset({"maximum", "max", "highest", "largest"})
 MEANS = frozenset({"mean", "average", "avg"})
 SUMS = frozenset({"sum", "total"})
+FIGURES = LEAST | MOST | MEANS | SUMS
 GOOD = frozenset({"success", "successes", "successful", "succeeded", "passed", "ok"})
 BAD = frozenset({"failure", "failures", "failed", "error", "errors"})
 FLAGS = frozenset({"success", "succeeded", "passed", "ok", "is_success"})

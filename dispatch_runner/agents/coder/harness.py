@@ -22,6 +22,8 @@ CPU_SECONDS = 20
 MEMORY_BYTES = 2 << 30
 FILE_BYTES = 1 << 20
 MAX_SAMPLES = 24
+TEXTS = ("sample", '{"key": 1}', "1", "someone@example.com", "2025-01-01", "https://example.com")
+"""What a text is, in turn: a node may take only text of a certain form."""
 
 Findings = list[str]
 
@@ -119,15 +121,16 @@ def _check_model(model: typing.Any) -> Findings:
 class Choices:
     """Picks alternatives so that successive turns go through all their combinations."""
 
-    def __init__(self, turn: int) -> None:
+    def __init__(self, turn: int, text: str) -> None:
         self.left = turn
+        self.text = text
 
     def pick(self, options: typing.Sequence[typing.Any]) -> typing.Any:
         self.left, index = divmod(self.left, len(options))
         return options[index]
 
 
-def _samples(model: typing.Any) -> typing.Iterator[typing.Any]:
+def _samples(model: typing.Any, text: str = TEXTS[0]) -> typing.Iterator[typing.Any]:
     """Instances of a model, without and with its optional fields, through its enumerations."""
     from pydantic import ValidationError
 
@@ -136,7 +139,7 @@ def _samples(model: typing.Any) -> typing.Iterator[typing.Any]:
     for turn in range(MAX_SAMPLES):
         for optional in (False, True):
             try:
-                yield _sample(model, Choices(turn), optional=optional)
+                yield _sample(model, Choices(turn, text), optional=optional)
                 made += 1
             except ValidationError as error:
                 last = error
@@ -194,10 +197,10 @@ def _value(
         return choices.pick(list(annotation))
     if inspect.isclass(annotation) and _is_model(annotation):
         return _sample(annotation, choices, optional=optional)
-    return _scalar(annotation, metadata)
+    return _scalar(annotation, metadata, choices.text)
 
 
-def _scalar(annotation: typing.Any, metadata: typing.Sequence[typing.Any]) -> typing.Any:
+def _scalar(annotation: typing.Any, metadata: typing.Sequence[typing.Any], text: str) -> typing.Any:
     if annotation is bool:
         return True
     if annotation in {int, float}:
@@ -208,7 +211,7 @@ def _scalar(annotation: typing.Any, metadata: typing.Sequence[typing.Any]) -> ty
     }  # fmt: skip
     shortest = max([0, *_limits(metadata, "min_length")])
     longest = min([200.0, *_limits(metadata, "max_length")])
-    text = "sample".ljust(int(shortest), "x")[: int(longest)]
+    text = text.ljust(int(shortest), "x")[: int(longest)]
     return plain.get(getattr(annotation, "__name__", ""), text)
 
 
@@ -255,7 +258,7 @@ def _try(
     node_type: str,
 ) -> Findings:
     refused: list[str] = []
-    for sample in _samples(takes):
+    for sample in (each for text in TEXTS for each in _samples(takes, text)):
         before = sample.model_dump_json()
         try:
             output = asyncio.run(_call(made, method, sample))
@@ -322,7 +325,7 @@ def _promised(returned: typing.Any, gives: typing.Any) -> typing.Any:
         return None
     if typing.get_origin(returned) is dict:
         return next(_samples(gives)).model_dump(mode="json")
-    return _value(returned, (), Choices(0), optional=False)
+    return _value(returned, (), Choices(0, TEXTS[0]), optional=False)
 
 
 if __name__ == "__main__":

@@ -31,30 +31,10 @@ TAIL = re.compile(
 AFTER = re.compile(
     r"^(?P<step>.+?)\s*\(?\b(?:after|depends on|needs)\s+(?P<needs>[^()]+)\)?$", re.IGNORECASE
 )
-PARTICLES = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "its",
-        "their",
-        "this",
-        "that",
-        "of",
-        "to",
-        "into",
-        "from",
-        "in",
-        "on",
-        "and",
-        "with",
-        "it",
-        "then",
-        "first",
-        "finally",
-        "step",
-    ]
-)
+PARTICLES = frozenset({
+    "a", "an", "the", "its", "their", "this", "that", "of", "to", "into", "from", "in", "on",
+    "and", "with", "it", "then", "first", "finally", "step",
+})  # fmt: skip
 
 TRANSITION = re.compile(
     rf"\b(?P<source>{WORD}|\*)\s*(?:->|→|=>|-->)\s*(?P<target>{WORD})\s*(?:\(?\s*(?:on|when|upon|by|via)\s+(?:an?\s+|the\s+)?[`'\"]?(?P<trigger>{WORD})|:\s*(?P<label>{WORD}))"
@@ -74,6 +54,9 @@ CONDITION = re.compile(
     r"(?P<operator>reaches|reached|exceeds|(?:rises |goes )?above|greater than|more than|over|at least|>=|>|(?:falls |drops |goes )?below|"
     r"less than|under|at most|<=|<|equals|equal to|==)\s+(?:the\s+)?[`'\"]?(?P<value>-?\d+(?:\.\d+)?|[a-z]\w*)",
     re.IGNORECASE,
+)
+WHEN = re.compile(
+    r"\b(?:when|if|once|on|upon|after|as soon as|whenever|unless|for)\b.*$", re.IGNORECASE
 )
 OPERATORS = {
     "reaches": ">=", "reached": ">=", "at least": ">=", ">=": ">=", "exceeds": ">", "above": ">", "greater than": ">",
@@ -195,7 +178,7 @@ def _listed_states(text: str) -> list[str]:
 def read_intents(text: str) -> list[IntentRule]:
     """The intents that a text names, with the condition where it is one comparison."""
     rules = [
-        IntentRule(identifier(match["name"]), _condition(match["rest"]))
+        IntentRule(identifier(match["name"]), _condition(match["rest"]), _when(match["rest"]))
         for match in INTENT.finditer(text)
     ]
     listed = INTENT_LIST.search(text)
@@ -203,8 +186,14 @@ def read_intents(text: str) -> list[IntentRule]:
         for part in re.split(r"\n\s*[-*]\s*|,\s*(?:and\s+)?|\s+and\s+", listed.group("what")):
             head = re.split(r"\b(?:when|if|once)\b|[:(]", part)[0]
             if 0 < len(words_of(head)) <= 4:
-                rules.append(IntentRule(identifier(head), _condition(part)))
+                rules.append(IntentRule(identifier(head), _condition(part), _when(part)))
     return list({rule.name: rule for rule in rules}.values())[:MAX_STEPS]
+
+
+def _when(text: str) -> str:
+    """The words of a condition; empty when the text states none."""
+    found = WHEN.search(text)
+    return found.group(0).lower()[:200] if found else ""
 
 
 def _condition(text: str) -> tuple[str, str, str] | None:

@@ -88,10 +88,10 @@ def _name(
     chosen = (
         (reading.name if spelled else "") or strip_name(node_name or "") or of_file or reading.name
     )
-    if not chosen:
-        chosen = "".join(pascal(field.name) for field in reading.output_fields[:3]) or strip_name(
-            stem
-        )
+    if len(chosen) < 2:
+        chosen = "".join(pascal(field.name) for field in reading.output_fields[:3])
+        chosen = chosen or strip_name(stem) or "Unnamed"
+        chosen = chosen if len(chosen) > 1 else f"Unnamed{chosen}"
         reading.warnings.append(f"the description names no node: it is called {chosen!r}")
     if reading.class_name.endswith(node_type) and spelled:
         return reading.class_name.removeprefix("Node").removesuffix(node_type), reading.class_name

@@ -6,15 +6,18 @@ sentences then say what is taken and what is returned. What cannot be told is le
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dispatch_runner.agents.coder.fields import parse_field
 from dispatch_runner.agents.coder.machine import read_intents, read_machine, read_steps
-from dispatch_runner.agents.coder.spec import NODE_TYPES, FieldSpec, Reading, Retry
+from dispatch_runner.agents.coder.spec import NODE_TYPES, FieldSpec, FieldType, Reading, Retry
+from dispatch_runner.agents.coder.types import type_of_name, type_of_phrase
 from dispatch_runner.agents.coder.words import base_verb, is_plural, pascal, printable, words_of
 
 MAX_FIELDS = 64
 MAX_PROSE = 20_000
 MAX_ZONE = 4_000
+MAX_ITEM = 400
 
 SECTIONS = (
     r"(?P<name>(?:node )?(?:inputs?|request|parameters|arguments|event(?: fields)?|outputs?|returns|results?|"
@@ -37,7 +40,7 @@ KINDS = {
 }  # fmt: skip
 
 TAKES = (
-    r"takes?(?: in)?|taking|accepts?|accepting|receives?|receiving|given|requires?|expects?|"
+    r"takes?(?: in)?|taking|supports?|supporting|accepts?|accepting|receives?|receiving|given|requires?|expects?|"
     r"with (?:the )?(?:inputs?|parameters|arguments|fields)|(?:the )?(?:inputs?|parameters|request|events?) "
     r"(?:is|are|has|have|carr(?:y|ies)|contains?|includes?)"
 )
@@ -60,48 +63,23 @@ TAIL = re.compile(
     r"\s(?:when|while|where|so that|until|unless|after which|before \w+ing|as soon as|in order to|via|over|through)\s.*$",
     re.IGNORECASE | re.DOTALL,
 )
-NOT_FIELDS = frozenset(
-    [
-        "retry",
-        "retries",
-        "backoff",
-        "exponential",
-        "logging",
-        "validation",
-        "caching",
-        "idempotency",
-        "support",
-        "handling",
-        "transactions",
-        "injection",
-        "metrics",
-        "observability",
-        "tracing",
-        "safety",
-        "typing",
-        "errors",
-        "error",
-        "http",
-        "https",
-        "rest",
-        "sql",
-        "it",
-        "them",
-        "that",
-        "which",
-        "jitter",
-        "bounded",
-        "async",
-        "concurrency",
-        "result",
-        "results",
-        "output",
-        "input",
-        "something",
-        "everything",
-        "request",
-    ]
+NOT_FIELDS = frozenset({
+    "retry", "retries", "backoff", "exponential", "logging", "validation", "caching",
+    "idempotency", "support", "handling", "transactions", "injection", "metrics", "observability",
+    "tracing", "safety", "typing", "errors", "error", "http", "https", "rest", "sql", "it",
+    "them", "that", "which", "jitter", "bounded", "async", "concurrency", "result", "results",
+    "output", "input", "something", "everything", "request",
+})  # fmt: skip
+VERB = re.compile(
+    r"^(?:then )?[a-z]+s (?:to|the|an?|it|them|its|their|each|every|all)\b|^[a-z]+s it$"
 )
+"""An item that is another clause: `posts to the API`, `executes it`."""
+SEVERAL = re.compile(
+    r"^(?:two|three|four|both) (?P<what>(?:\w+ )??\w+s)(?::? (?P<name>\w+))?$", re.IGNORECASE
+)
+"""`two numbers`, `two numbers a`: the type of what is named after it."""
+LOOSE_END = re.compile(r"(?:,?\s*(?:and |then )*\b[a-z]+s it\b)?(?:,|\band\b|\bthen\b|\bit\b|\s)+$")
+"""What joins a zone to the next clause: `, executes it, and`."""
 NAMED = re.compile(
     r"\b(?:named|called|name is|name:)\s+[`'\"]?([A-Za-z_][A-Za-z0-9_-]*)", re.IGNORECASE
 )
@@ -132,6 +110,7 @@ def read_prose(text: str) -> Reading:
     for sentence in _sentences(rest):
         _read_sentence(sentence, reading)
     reading.description = printable(CLASS.sub("", rest.strip(), count=1).strip(" :.-") or cut, 600)
+    reading.output_fields = reading.output_fields or reading.computed_fields
     _read_name(cut, rest, reading)
     _read_policies(reading)
     reading.machine = reading.machine or read_machine(cut)
@@ -205,12 +184,14 @@ def _read_sentence(sentence: str, reading: Reading) -> None:
         zone = sentence[mark.end() : end]
         kind = mark.lastgroup or ""
         if index + 1 < len(marks):
-            zone = re.sub(r"(?:,|\band\b|\bthen\b|\bit\b|\s)+$", "", zone)
+            zone = LOOSE_END.sub("", zone)
         _read_zone(kind, TAIL.sub("", zone), reading)
 
 
 def _read_zone(kind: str, zone: str, reading: Reading) -> None:
     items = list(_items(zone[:MAX_ZONE]))
+    if kind != "with":
+        items = _listed(items)
     if kind == "takes":
         _add_fields("input", items, reading, exact=True)
     elif kind == "returns":
@@ -222,6 +203,15 @@ def _read_zone(kind: str, zone: str, reading: Reading) -> None:
     else:
         spelled = any(re.search(r"[a-z0-9]_[a-z0-9]|`\w+`|\w \(.*\)", item) for item in items)
         _add_fields("input", items, reading, exact=spelled and len(items) > 1)
+
+
+def _listed(items: list[str]) -> list[str]:
+    """The items up to the next verb, without the word that announces them (`differences: added, ...`)."""
+    ends = next((i for i, item in enumerate(items) if i and VERB.match(item)), len(items))
+    kept = items[:ends]
+    head, colon, first = kept[0].partition(": ") if len(kept) > 1 else ("", "", "")
+    announced = colon and "(" not in kept[0] and type_of_phrase(first) is None
+    return [first, *kept[1:]] if announced and is_plural(head.split()[-1]) else kept
 
 
 def _items(zone: str) -> Iterator[str]:
@@ -244,21 +234,33 @@ def _items(zone: str) -> Iterator[str]:
 
 
 def _inside_choice(item: str) -> bool:
-    """Whether the item is an open `one of a, b or c` outside of brackets."""
+    """Whether the item is an open `one of a, b or c`, or a `product of a` that waits for its `and b`."""
+    if re.search(r"\b(?:sum|product|difference|quotient|ratio)\s+(?:of|between)\s+\S+$", item):
+        return True
     return bool(re.search(r"\bone of\s+[^)]*$", item)) and not re.search(r"\bor\s+\S+\s*$", item)
 
 
 def _add_fields(kind: str, items: list[str], reading: Reading, *, exact: bool) -> None:
     target = {
         "input": reading.input_fields, "output": reading.output_fields,
-        "state": reading.state_fields, "computed": reading.output_fields,
+        "state": reading.state_fields, "computed": reading.computed_fields,
     }[kind]  # fmt: skip
+    shared: FieldType | None = None
     for item in items:
         if not exact and not re.search(r"[a-z0-9]_[a-z0-9]|`\w+`", item):
             continue
-        parsed = parse_field(item) if len(item) <= 400 else None
+        several = SEVERAL.match(item)
+        if several:
+            shared = type_of_phrase(f"list of {several.group('what')}")
+        parsed = parse_field(several.group("name") or "" if several else item[:MAX_ITEM])
         if parsed is None or set(parsed.name.split("_")) <= NOT_FIELDS:
             continue
+        if (
+            shared is not None
+            and shared.item is not None
+            and parsed.type == type_of_name(parsed.name)
+        ):
+            parsed = replace(parsed, type=shared.item)
         add_field(target, parsed)
 
 
@@ -302,49 +304,14 @@ LEAD = re.compile(
     r"(?:\s*(?:that|which|to|for|:|-|–|—|,)\s*|\s+)?(?P<after>.*)$",  # noqa: RUF001
     re.IGNORECASE,
 )
-PARTICLES = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "its",
-        "their",
-        "this",
-        "that",
-        "which",
-        "and",
-        "or",
-        "of",
-        "to",
-        "into",
-        "from",
-        "in",
-        "on",
-        "over",
-        "by",
-        "with",
-        "for",
-        "via",
-        "using",
-        "all",
-        "each",
-        "every",
-        "any",
-        "as",
-        "at",
-        "it",
-        "is",
-        "are",
-        "be",
-        "onex",
-        "node",
-        "new",
-        "given",
-        "some",
-        "simple",
-        "generic",
-    ]
-)
+PARTICLES = frozenset({
+    "a", "an", "the", "its", "their", "this", "that", "which", "and", "or", "of", "to", "into",
+    "from", "in", "on", "over", "by", "with", "for", "via", "using", "all", "each", "every",
+    "any", "as", "at", "it", "is", "are", "be", "onex", "node", "new", "given", "some", "simple",
+    "generic", "implementing", "performing", "two", "three",
+})  # fmt: skip
+MANAGING = frozenset({"orchestrate", "coordinate", "manage", "run", "execute", "perform", "handle"})
+"""Verbs that say no more than the node type does."""
 STOP = re.compile(
     r"\b(?:with|using|from|into|over|via|by|and|then|in|to|for|that|which|given|where|when|through|against|on)\b|[,:;(.]",
     re.IGNORECASE,
@@ -355,7 +322,7 @@ def guess_name(sentence: str) -> str:
     """A name from what the sentence says the node is or does; empty when it says nothing."""
     found = LEAD.match(sentence)
     if not found:
-        return _name_of(STOP.split(sentence)[0] or sentence)
+        return _name_of(sentence)
     before = [word for word in words_of(found.group("before")) if word.lower() not in PARTICLES]
     if before and not re.match(r"(?:that|which)\b", found.group("before")):
         return pascal(" ".join(before[-4:]))
@@ -374,6 +341,8 @@ def _name_of(clause: str) -> str:
         words += [word for word in words_of(parts[1]) if word.lower() not in PARTICLES][:2]
     if words and words[0].lower().endswith("s") and is_plural(words[0].lower()) and len(words) > 1:
         words[0] = base_verb(words[0])
+    if len(words) > 1 and base_verb(words[0]) in MANAGING:
+        words = words[1:]
     return pascal(" ".join(words[:4])) if words else ""
 
 

@@ -114,10 +114,13 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class IntentRule:
-    """An intent, and when it is emitted: `field operator value`, or not stated."""
+    """An intent, and when it is emitted."""
 
     name: str
     condition: tuple[str, str, str] | None = None
+    """A comparison: `field operator value`."""
+    words: str = ""
+    """What the text says of when, lower-case; empty: nothing, so it is emitted with every event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,8 @@ class Reading:
     output_model: str = ""
     input_fields: list[FieldSpec] = field(default_factory=list)
     output_fields: list[FieldSpec] = field(default_factory=list)
+    computed_fields: list[FieldSpec] = field(default_factory=list)
+    """What the text says is computed: the output, where nothing is said to be returned."""
     state_fields: list[FieldSpec] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)

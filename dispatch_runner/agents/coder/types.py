@@ -41,7 +41,7 @@ BY_NAME: tuple[tuple[str, FieldType], ...] = (
     ((r"success|succeeded|valid|found|passed|ok|enabled|dry_run|overwrite|strict|verbose|equal|"
      r"healthy|active|completed|changed|inserted|created|deleted|case_sensitive|lowercase|uppercase|"
      r"delivered|acknowledged|approved|matches|exists"), BOOLEAN),
-    (r"headers|labels|environment|env", FieldType("dict", TEXT)),
+    (r"(?:\w+_)?headers|labels|environment|env", FieldType("dict", TEXT)),
     (r"(?:counts?|totals?)_(?:by|per)_\w+", FieldType("dict", INTEGER)),
     (r"\w+_by_\w+", FieldType("dict", JSON)),
     (r"embeddings|vectors", list_of(list_of(NUMBER))),
@@ -57,11 +57,11 @@ BY_NAME: tuple[tuple[str, FieldType], ...] = (
     ((r"(?:\w+_)?(?:count|limit|offset|page|page_size|size|length|port|attempts?|retries|index|rank|priority|"
      r"epoch|year|quantity|dimensions?|age|level|k|affected|seq|sequence|depth|bytes|ms|milliseconds|"
      r"line|column|width|height|days|hours|minutes)"), INTEGER),
-    (r"status_code|exit_code|(?:num|n|max|number_of|total)_\w+(?:s|count)|\w+_number|\w+_affected", INTEGER),
+    (r"status_code|exit_code|bytes_\w+|(?:rows|items|records)_\w+ed|(?:num|n|max|number_of|total)_\w+(?:s|count)|\w+_number|\w+_affected", INTEGER),
     ((r"(?:\w+_)?(?:seconds|timeout|score|ratio|rate|mean|average|avg|median|variance|stdev|deviation|percent|"
      r"percentage|threshold|price|amount|cost|total|sum|minimum|maximum|min|max|weight|temperature|"
      r"confidence|probability|latency|duration|similarity|distance|balance|number|latitude|longitude|"
-     r"celsius|fahrenheit|kelvin|product|quotient|difference|factor|speed|utilisation|utilization)"), NUMBER),
+     r"celsius|fahrenheit|kelvin|product|quotient|difference|sub_?total|discount|tax|fee|revenue|profit|interest|factor|speed|utilisation|utilization)"), NUMBER),
     (r"(?:average|mean|median|minimum|maximum|min|max|total|sum|highest|lowest|best|worst)_\w+", NUMBER),
     (r"(?:\w+_)?(?:at|timestamp|datetime|time)", FieldType("datetime")),
     (r"(?:\w+_)?(?:date|day)", FieldType("date")),

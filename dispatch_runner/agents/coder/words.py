@@ -8,51 +8,22 @@ import keyword
 import re
 import unicodedata
 
-RESERVED = frozenset(
-    [
-        "str",
-        "int",
-        "float",
-        "bool",
-        "bytes",
-        "list",
-        "dict",
-        "tuple",
-        "date",
-        "datetime",
-        "frozenset",
-        "len",
-        "min",
-        "max",
-        "sum",
-        "sorted",
-        "self",
-        "construct",
-        "copy",
-        "dict",
-        "from_orm",
-        "json",
-        "parse_file",
-        "parse_obj",
-        "parse_raw",
-        "schema",
-        "schema_json",
-        "update_forward_refs",
-        "validate",
-        "fields",
-    ]
-)
+RESERVED = frozenset({
+    "str", "int", "float", "bool", "bytes", "list", "dict", "date", "datetime", "construct",
+    "copy", "from_orm", "json", "parse_file", "parse_obj", "parse_raw", "schema", "schema_json",
+    "update_forward_refs", "validate", "fields",
+})  # fmt: skip
+"""Types that the annotations of a model name, and attributes of pydantic's models."""
 MAX_IDENTIFIER = 48
-MAX_NAME_WORDS = 6
 
 IRREGULAR_VERBS = {"does": "do", "goes": "go", "has": "have", "is": "be"}
 SINGULAR_ENDINGS = ("ss", "us", "is", "status", "address", "series")
 
 
 def words_of(text: str) -> list[str]:
-    """The ASCII words of a text, split at case changes: `HTTPFetch_url` gives `HTTP`, `Fetch`, `url`."""
+    """The ASCII words of a text, split where the case changes: `HTTPFetch_url2` is three."""
     folded = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[A-Z]|[0-9]+", folded)
+    return re.findall(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*|[A-Z]|[0-9]+", folded)
 
 
 def identifier(text: str, fallback: str = "value") -> str:

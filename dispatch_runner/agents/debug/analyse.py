@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -39,6 +40,7 @@ MOST_TRACES = 100
 MOST_FINDINGS = 200
 HISTORY_SUSPECTS = 3
 UNCOMMITTED = 0.1
+SYNTAX_ERROR = 0.9
 ENOUGH = 0.2
 """The score from which a place that no trace passes is evidence by itself."""
 
@@ -152,9 +154,6 @@ def _omissions(job: Job) -> None:
 async def _find(job: Job) -> None:
     """Static findings: our own, ruff's and, beyond `quick`, mypy's, at once."""
     codes = job.material.codes
-    for path, code in codes.items():
-        if isinstance(code, Broken):
-            job.findings.append(_syntax_finding(path, code))
     if not codes:
         return
     async with anyio.create_task_group() as group:
@@ -167,17 +166,27 @@ async def _find(job: Job) -> None:
                 job.findings += await anyio.to_thread.run_sync(suspicious, code)
 
 
-def _syntax_finding(path: str, code: Broken) -> Finding:
-    return Finding(
-        file=path,
-        line=code.line,
-        column=code.column,
-        source="ast",
-        rule="syntax-error",
-        message=code.message,
-        function="",
-        weight=0.9,
-    )
+def _add_broken(job: Job, accepted: frozenset[str]) -> None:
+    """Files that do not parse. What ruff accepts is newer than the Python that we run on."""
+    for path, code in job.material.codes.items():
+        if isinstance(code, PyCode):
+            continue
+        if path in accepted or not code.syntax:
+            version = ".".join(map(str, sys.version_info[:2]))
+            job.omit(f"structure of {path}", f"Python {version} does not parse it: {code.message}")
+            continue
+        job.findings.append(
+            Finding(
+                file=path,
+                line=code.line,
+                column=code.column,
+                source="ast",
+                rule="syntax-error",
+                message=code.message,
+                function="",
+                weight=SYNTAX_ERROR,
+            )
+        )
 
 
 async def _ruff(job: Job, paths: list[str]) -> None:
@@ -185,8 +194,11 @@ async def _ruff(job: Job, paths: list[str]) -> None:
         found = await run_ruff(paths, job.depth, job.material.scope_of, job.hurry)
     except ToolProblem as problem:
         job.omit("lint", str(problem))
+        _add_broken(job, frozenset())
         return
     broken = {path for path, code in job.material.codes.items() if isinstance(code, Broken)}
+    refused = {item.file for item in found if item.rule == "invalid-syntax"}
+    _add_broken(job, frozenset(broken - refused))
     job.findings += [
         item for item in found if not (item.rule == "invalid-syntax" and item.file in broken)
     ]
@@ -200,7 +212,9 @@ async def _mypy(job: Job, paths: list[str]) -> None:
 
 
 def _rank(job: Job) -> list[Candidate]:
-    job.findings.sort(key=lambda item: (-item.weight, item.file, item.line, item.rule))
+    job.findings.sort(
+        key=lambda item: (-item.weight, item.file, item.line, item.rule, item.message)
+    )
     add_traces(job.material)
     add_findings(job.material, job.findings)
     add_description(job.material, job.asked.problem_description)

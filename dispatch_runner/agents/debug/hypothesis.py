@@ -80,13 +80,14 @@ def _about_kind(hypothesis: str, ranked: Sequence[Candidate]) -> list[tuple[bool
     if not explanations or explanations[0].kind not in CONCEPTS:
         return []
     first = explanations[0]
+    words = ERROR_NAME.sub(" ", hypothesis)
     kinds = {item.kind for item in explanations}
     reasons = []
     for kind, pattern in CONCEPTS.items():
-        match = re.search(pattern, hypothesis, re.IGNORECASE)
+        match = re.search(pattern, words, re.IGNORECASE)
         if match is None:
             continue
-        denied = NEGATION.search(hypothesis[: match.start()]) is not None
+        denied = NEGATION.search(words[: match.start()]) is not None
         if kind in kinds:
             reasons.append((not denied, _said(match.group(), first.statement, denied=denied)))
         elif first.certain and not denied:

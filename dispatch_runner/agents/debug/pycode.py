@@ -44,6 +44,8 @@ class Broken:
     line: int
     column: int | None
     message: str
+    syntax: bool = True
+    """False: it was too deep or too odd to be parsed, which is no fault of its syntax."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,18 @@ class PyCode:
                 if start <= line <= (end or line):
                     yield node
 
-    def text(self, node: ast.AST, limit: int = 120) -> str:
-        """A node as source text, on one line and bounded."""
-        try:
-            text = " ".join(ast.unparse(node).split())
-        except RecursionError:
-            return "a deeply nested expression"
-        return text if len(text) <= limit else text[:limit] + "..."
+    def text(self, node: ast.AST) -> str:
+        """A node as source text, on one line, at most 120 characters."""
+        return source_text(node, 120)
+
+
+def source_text(node: ast.AST, limit: int) -> str:
+    """A node as source text, on one line and bounded; it may be nested as deep as it likes."""
+    try:
+        text = " ".join(ast.unparse(node).split())
+    except RecursionError:
+        return "a deeply nested expression"
+    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def _height(node: ast.stmt) -> int:
@@ -125,7 +132,9 @@ def parse_python(source: Source) -> PyCode | Broken:
     except SyntaxError as error:
         return Broken(max(error.lineno or 1, 1), error.offset, error.msg)
     except (ValueError, RecursionError, MemoryError) as error:
-        return Broken(1, None, f"cannot be parsed: {str(error) or type(error).__name__}")
+        return Broken(
+            1, None, f"cannot be parsed: {str(error) or type(error).__name__}", syntax=False
+        )
     return _collected(source, tree)
 
 

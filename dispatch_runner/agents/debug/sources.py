@@ -90,18 +90,19 @@ def read_source(path: str) -> Source:
 def _read(path: str) -> bytes | Source:
     """The bytes. Opened without waiting, so that a named pipe cannot hold us up."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a special file"
             return _failed(path, "not_a_file", f"it is {kind}")
-        data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            size = max(status.st_size, len(data))
-            return _failed(
-                path, "too_large", f"{size:,} bytes are more than the limit of {LARGEST:,}"
-            )
-        return data
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(LARGEST + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > LARGEST:
+        size = max(status.st_size, len(data))
+        return _failed(path, "too_large", f"{size:,} bytes are more than the limit of {LARGEST:,}")
+    return data
 
 
 def _decoded(data: bytes, *, python: bool) -> tuple[str, str | None]:

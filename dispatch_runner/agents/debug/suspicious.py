@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 
 from dispatch_runner.agents.debug.models import Finding
-from dispatch_runner.agents.debug.pycode import Function, PyCode, own_nodes
+from dispatch_runner.agents.debug.pycode import Function, PyCode, own_nodes, source_text
 
 PURE_METHODS = frozenset(
     [
@@ -47,6 +47,10 @@ def suspicious(code: PyCode) -> list[Finding]:
         )
         for line, rule, message, weight in sorted(found)
     ]
+
+
+def _text(node: ast.expr) -> str:
+    return source_text(node, 1_000)
 
 
 def unreachable(code: PyCode) -> Iterator[Found]:
@@ -132,21 +136,21 @@ def beyond_the_end(code: PyCode) -> Iterator[Found]:
             yield (
                 loop.lineno,
                 "index-beyond-end",
-                f"`{ast.unparse(loop.iter)}` goes one beyond the last index of `{name}`",
+                f"`{_text(loop.iter)}` goes one beyond the last index of `{name}`",
                 0.5,
             )
 
 
 def _longer_range(node: ast.expr) -> str:
     """The name whose length plus something a `range` ends at."""
-    if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "range" and node.args):
+    if not (isinstance(node, ast.Call) and _text(node.func) == "range" and node.args):
         return ""
     end = node.args[-1] if len(node.args) < 3 else node.args[1]
     if not (isinstance(end, ast.BinOp) and isinstance(end.op, ast.Add)):
         return ""
     length = end.left
-    is_length = isinstance(length, ast.Call) and ast.unparse(length.func) == "len"
-    return ast.unparse(length.args[0]) if is_length and length.args else ""  # type: ignore[attr-defined]
+    is_length = isinstance(length, ast.Call) and _text(length.func) == "len"
+    return _text(length.args[0]) if is_length and length.args else ""  # type: ignore[attr-defined]
 
 
 def _reads(node: ast.AST, container: str, index: str) -> bool:
@@ -154,7 +158,7 @@ def _reads(node: ast.AST, container: str, index: str) -> bool:
         isinstance(node, ast.Subscript)
         and isinstance(node.slice, ast.Name)
         and node.slice.id == index
-        and ast.unparse(node.value) == container
+        and _text(node.value) == container
     )
 
 
@@ -162,7 +166,7 @@ def changed_while_iterated(code: PyCode) -> Iterator[Found]:
     for loop in code.statements:
         if not (isinstance(loop, ast.For) and isinstance(loop.iter, ast.Name | ast.Attribute)):
             continue
-        container = ast.unparse(loop.iter)
+        container = _text(loop.iter)
         for node in ast.walk(loop):
             if isinstance(node, ast.Call) and _changes(node.func, container):
                 yield (
@@ -178,7 +182,7 @@ def _changes(function: ast.expr, container: str) -> bool:
         isinstance(function, ast.Attribute)
         and function.attr in GROWING_METHODS
         and isinstance(function.value, ast.Name | ast.Attribute)
-        and ast.unparse(function.value) == container
+        and _text(function.value) == container
     )
 
 
@@ -231,7 +235,7 @@ def swallowed_error(code: PyCode) -> Iterator[Found]:
         if not isinstance(statement, ast.Try | ast.TryStar):
             continue
         for handler in statement.handlers:
-            broad = handler.type is None or ast.unparse(handler.type) in (
+            broad = handler.type is None or _text(handler.type) in (
                 "Exception",
                 "BaseException",
             )

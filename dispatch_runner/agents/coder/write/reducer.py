@@ -1,16 +1,26 @@
 """Writes Reducer nodes: `(state, event) -> (new_state, intents)`, with no I/O."""
 
+import re
 import textwrap
 from dataclasses import dataclass, replace
 
-from dispatch_runner.agents.coder.folds import Facts, counting_names, fold
+from dispatch_runner.agents.coder.folds import FIGURES, Facts, counting_names, fold
 from dispatch_runner.agents.coder.plan import Plan
-from dispatch_runner.agents.coder.spec import FieldSpec, FieldType, IntentRule, Machine, Transition
+from dispatch_runner.agents.coder.spec import (
+    TEXT,
+    FieldSpec,
+    FieldType,
+    IntentRule,
+    Machine,
+    Transition,
+)
 from dispatch_runner.agents.coder.words import identifier, literal, sentence
 from dispatch_runner.agents.coder.write.module import Module, doc
 
 CURRENT = "current_state"
-NOT_STATE = frozenset({"state", "new_state", "intents", "intent", "state_", CURRENT})
+NOT_STATE = frozenset(
+    {"state", "new_state", "updated_state", "next_state", "intents", "intent", CURRENT}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +75,8 @@ def _shape(plan: Plan, module: Module) -> Shape:
         if fired
         else {}
     )
-    event = tuple(
-        f for f in plan.inputs if f.name not in {"state", "event", "trigger" if machine else ""}
-    )
+    aside = {"state", "event", *steps, *triggers, *({"trigger"} if machine else ())}
+    event = tuple(_measured(field, plan) for field in plan.inputs if field.name not in aside)
     if not event and not machine:
         event = (FieldSpec("payload", FieldType("dict", FieldType("json")), "what happened"),)
         module.open(
@@ -82,6 +91,14 @@ def _shape(plan: Plan, module: Module) -> Shape:
         steps,
         triggers,
     )
+
+
+def _measured(field: FieldSpec, plan: Plan) -> FieldSpec:
+    """An event's `value` is a number where the state keeps figures of it."""
+    kept = {word for f in (*plan.reading.state_fields, *plan.outputs) for word in f.name.split("_")}
+    if field.name == "value" and field.type == TEXT and kept & FIGURES:
+        return replace(field, type=FieldType("float"))
+    return field
 
 
 def _state(
@@ -254,7 +271,14 @@ def _write_wants(plan: Plan, module: Module, shape: Shape) -> None:
 
 
 def _condition(rule: IntentRule, shape: Shape) -> str | None:
-    """The comparison as an expression, where both sides are known."""
+    """When an intent is emitted, as an expression, where everything in it is known."""
+    if not rule.words:
+        return "True"
+    words = re.findall(r"\w+", rule.words)
+    for owner, members in (("event.trigger", shape.triggers), ("state.current_state", shape.steps)):
+        named = [member for value, member in members.items() if value in words]
+        if len(named) == 1:
+            return f"{owner} == {named[0]}"
     if rule.condition is None:
         return None
     left, operator, right = rule.condition

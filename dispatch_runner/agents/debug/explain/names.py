@@ -8,7 +8,7 @@ import re
 
 from dispatch_runner.agents.debug.explain.origin import trace_value
 from dispatch_runner.agents.debug.explain.site import Explanation, Origin, Site, names_in
-from dispatch_runner.agents.debug.pycode import Function, PyCode, own_nodes
+from dispatch_runner.agents.debug.pycode import Function, PyCode, own_nodes, source_text
 
 Match = re.Match[str]
 
@@ -182,7 +182,7 @@ def wrong_call(site: Site, match: Match) -> Explanation | None:
 
 
 def _signature(code: PyCode, function: Function, into: Explanation) -> None:
-    arguments = ast.unparse(function.node.args)[:200]
+    arguments = source_text(function.node.args, 200)
     place = f"{code.source.path}:{function.node.lineno}"
     into.factors.append(f"`{function.name}({arguments})` is defined in {place}")
     reason = f"`{function.name}` is called with arguments that it does not take"
