@@ -10,7 +10,7 @@ from dispatch_runner.cli.answers import answer_settings, answer_usage, print_doc
 from dispatch_runner.cli.channel import Channel
 from dispatch_runner.cli.run import RunOptions, prepared_or_answer
 from dispatch_runner.cli.table import table
-from dispatch_runner.dispatch.prepare import Operator, Prepared
+from dispatch_runner.dispatching.prepare import Operator, Prepared
 from dispatch_runner.errors import SettingsError
 from dispatch_runner.models import JsonObject
 from dispatch_runner.settings import Flags
@@ -25,7 +25,7 @@ def validate_request(options: RunOptions, channel: Channel) -> int:
     prepared = prepared_or_answer(options, channel)
     if isinstance(prepared, int):
         return prepared
-    from dispatch_runner.dispatch.plan import plan_of
+    from dispatch_runner.dispatching.plan import plan_of
     from dispatch_runner.report.plan import plan_json
 
     document: JsonObject = {
@@ -51,7 +51,7 @@ def draw_graph(options: RunOptions, form: "GraphFormat", channel: Channel) -> in
 
 def print_schema(name: str | None, folder: Path | None, channel: Channel) -> int:
     """Prints one schema, or the names of all; or writes all of them."""
-    from dispatch_runner.dispatch.schemas import all_schemas, render, write_all
+    from dispatch_runner.dispatching.schemas import all_schemas, render, write_all
 
     if folder is not None:
         write_all(folder)

@@ -18,8 +18,8 @@ from dispatch_runner.cli.answers import (
 from dispatch_runner.cli.channel import Channel
 from dispatch_runner.cli.exits import Exit, exit_code
 from dispatch_runner.cli.signals import Signals
-from dispatch_runner.dispatch.prepare import Operator, Prepared, prepare
-from dispatch_runner.dispatch.run import Dispatch
+from dispatch_runner.dispatching.prepare import Operator, Prepared, prepare
+from dispatch_runner.dispatching.run import Dispatch
 from dispatch_runner.errors import RequestRejected, SettingsError
 from dispatch_runner.models import JsonObject, Result, TaskStatus
 from dispatch_runner.report.guarded import Guarded, Report

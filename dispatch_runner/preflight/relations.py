@@ -113,25 +113,25 @@ class Relations:
 
     def _target(self, entry: Entry, reference: Reference) -> str | None:
         """The task that a reference names, or null after adding the problem."""
-        place, shown = _place(entry, reference), _shown(reference)
         try:
             target = reference.target(self._names)
         except ValueError as error:
-            hint = references.FORM
-            self._problems.add("invalid_reference", place, str(error), hint, entry.task_id)
+            self._report_reference(
+                "invalid_reference", entry, reference, str(error), references.FORM
+            )
             return None
-        if target is None:
+        if target is not None and target[0] != entry.task_id:
+            return target[0]
+        if target is not None:
+            message = f"{_shown(reference)}: a task has no output before it ends"
+            hint = "refer to another task"
+            self._report_reference("self_reference", entry, reference, message, hint)
+        else:
             name = reference.readings[-1][0]
             hint = self._suggest(name) or "name a task of this request"
-            message = f"{shown}: task {quote(name)} does not exist"
-            self._problems.add("unknown_reference", place, message, hint, entry.task_id)
-            return None
-        if target[0] == entry.task_id:
-            message = f"{shown}: a task has no output before it ends"
-            hint = "refer to another task"
-            self._problems.add("self_reference", place, message, hint, entry.task_id)
-            return None
-        return target[0]
+            message = f"{_shown(reference)}: task {quote(name)} does not exist"
+            self._report_reference("unknown_reference", entry, reference, message, hint)
+        return None
 
     def _is_above(self, target: str, entry: Entry) -> bool:
         """Whether a known task is a direct or indirect dependency."""
@@ -155,15 +155,16 @@ class Relations:
     def _report_unrelated(self, entry: Entry, reference: Reference, name: str) -> None:
         message = f"{_shown(reference)}: {quote(name)} is not a dependency of this task"
         hint = f"add {quote(name)} to 'dependencies'"
-        place = _place(entry, reference)
-        self._problems.add("reference_not_a_dependency", place, message, hint, entry.task_id)
+        self._report_reference("reference_not_a_dependency", entry, reference, message, hint)
+
+    def _report_reference(
+        self, code: str, entry: Entry, reference: Reference, message: str, hint: str
+    ) -> None:
+        place = ("tasks", entry.index, "input_data", *reference.location)
+        self._problems.add(code, place, message, hint, entry.task_id)
 
     def _suggest(self, name: str) -> str | None:
         return self._problems.suggest(name, self._names)
-
-
-def _place(entry: Entry, reference: Reference) -> tuple[str | int, ...]:
-    return ("tasks", entry.index, "input_data", *reference.location)
 
 
 def _shown(reference: Reference) -> str:

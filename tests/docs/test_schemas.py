@@ -8,7 +8,7 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from dispatch_runner.dispatch.schemas import all_schemas
+from dispatch_runner.dispatching.schemas import all_schemas
 from dispatch_runner.errors import RequestRejected
 from dispatch_runner.models import (
     Model,

@@ -14,7 +14,7 @@ from dispatch_runner.agents.debug.role import DebugRole
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import AgentCall
 
-SOURCES = [path for path in Path(__file__).parents[2].glob("dispatch_runner/agents/debug/*.py")]
+SOURCES = sorted(Path(__file__).parents[2].glob("dispatch_runner/agents/debug/*.py"))
 ERRORS = [
     "KeyError: 'x'",
     "IndexError: list index out of range",

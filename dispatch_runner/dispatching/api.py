@@ -17,8 +17,8 @@ from typing import Any, Self
 
 import anyio
 
-from dispatch_runner.dispatch.prepare import Operator, job_of, prepare
-from dispatch_runner.dispatch.run import Dispatch
+from dispatch_runner.dispatching.prepare import Operator, job_of, prepare
+from dispatch_runner.dispatching.run import Dispatch
 from dispatch_runner.errors import DispatchRunnerError
 from dispatch_runner.events import Observer
 from dispatch_runner.models import Config, JsonObject, Request, Result, Task, TaskResult

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 
 from dispatch_runner.clock import Clock
-from dispatch_runner.dispatch.prepare import Operator, Prepared
+from dispatch_runner.dispatching.prepare import Operator, Prepared
 from dispatch_runner.engine.executor import Executor
 from dispatch_runner.engine.limits import Limits
 from dispatch_runner.engine.measure import overall_status, summarise

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from dispatch_runner.dispatch.prepare import Prepared
+from dispatch_runner.dispatching.prepare import Prepared
 from dispatch_runner.engine.graph import Graph, Node
 from dispatch_runner.engine.plan import simulate
 from dispatch_runner.report.plan import Plan
