@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from dispatch_runner.cli.channel import Channel, StdoutError
+from dispatch_runner.cli.commands import COMMANDS
 from dispatch_runner.cli.signals import Interrupted, Signals
 
 COMMANDS = frozenset({"run", "validate", "graph", "schema", "agents", "traces", "trust", "version"})

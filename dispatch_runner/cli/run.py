@@ -97,7 +97,7 @@ def _hint(file: str) -> str:
     """A misspelt command looks like a file name here."""
     from difflib import get_close_matches
 
-    from dispatch_runner.cli.main import COMMANDS
+    from dispatch_runner.cli.commands import COMMANDS
 
     close = get_close_matches(file, COMMANDS, 1)
     return f"did you mean the command '{close[0]}'?" if close else "see 'dispatch-runner --help'"

@@ -85,7 +85,9 @@ def test_any_interleaving_settles_every_task_once_as_the_definition_says(case: C
     )
     scheduler = Scheduler(graph)
     blocked = scheduler.add(
-        range(len(graph)), [case.priority[n] for n in case.order], [case.run_when[n] for n in case.order]
+        range(len(graph)),
+        [case.priority[n] for n in case.order],
+        [case.run_when[n] for n in case.order],
     )
     assert blocked == []
     held = {0: 0, 1: 0, 2: 0}

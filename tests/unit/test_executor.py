@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from dispatch_runner.clock import Clock
@@ -297,12 +298,12 @@ async def test_tasks_that_never_wait_leave_turns_to_others() -> None:
     async def watch() -> None:
         nonlocal turns
         while True:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             turns += 1
 
     async with anyio.create_task_group() as group:
         group.start_soon(watch)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         await stage.executor.run()
         group.cancel_scope.cancel()
     assert turns > 3

@@ -15,7 +15,7 @@ from dispatch_runner.agents.coder.types import type_of_name, type_of_phrase
 from dispatch_runner.agents.coder.words import base_verb, is_plural, pascal, printable, words_of
 
 MAX_FIELDS = 64
-MAX_PROSE = 20_000
+MAX_PROSE = 12_000
 MAX_ZONE = 4_000
 MAX_ITEM = 400
 
@@ -28,6 +28,7 @@ SECTION = re.compile(
     rf"^[ \t]*(?:#{{1,6}}[ \t]*)?(?:\*\*)?{SECTIONS}(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*(?P<rest>.*)$",
     re.IGNORECASE,
 )
+LONG_WORD = re.compile(r"(\S{80})\S+")
 HEADING = re.compile(rf"^[ \t]*#{{1,6}}[ \t]*{SECTIONS}[ \t]*#*$", re.IGNORECASE)
 INLINE_SECTION = re.compile(
     r"(?<=[.;)\w])\s+(?=(?:Inputs?|Events?|Outputs?|Returns|Parameters|State|Steps|States|Transitions|Intents)\s*:)"
@@ -100,7 +101,7 @@ WORD_NUMBERS = {
 
 def read_prose(text: str) -> Reading:
     """Everything that a text in plain English says about a node."""
-    cut = text[:MAX_PROSE]
+    cut = LONG_WORD.sub(r"\1 ", text[:MAX_PROSE])
     reading = Reading(text=" ".join(cut.lower().split()))
     if len(text) > MAX_PROSE:
         reading.warnings.append(

@@ -1,0 +1,3 @@
+"""The names of the commands, known without building them. A test compares them with the app's."""
+
+COMMANDS = frozenset({"run", "validate", "graph", "schema", "agents", "traces", "trust", "version"})
