@@ -10,7 +10,6 @@ from dispatch_runner.cli.channel import Channel, StdoutError
 from dispatch_runner.cli.commands import COMMANDS
 from dispatch_runner.cli.signals import Interrupted, Signals
 
-COMMANDS = frozenset({"run", "validate", "graph", "schema", "agents", "traces", "trust", "version"})
 _OF_THE_APP = frozenset({"--help", "-h", "--install-completion", "--show-completion"})
 
 

@@ -261,6 +261,9 @@ class Executor:
             self._report(TaskStarted(task.task_id, task.agent))
         try:
             await self._runner.run(start)
+        except RecordError as error:
+            self._lose_records(error)
+            start.outcome.error = self._cancellation(began=True)
         except anyio.get_cancelled_exc_class():
             self.stop(None)  # when the cancellation came from outside
             outcome = start.outcome
@@ -355,13 +358,14 @@ class Executor:
         try:
             self._emit(event)
         except RecordError as error:
-            self._record_error = error
-            self.stop(None)
+            self._lose_records(error)
+
+    def _lose_records(self, error: RecordError) -> None:
+        self._record_error = self._record_error or error
+        self.stop(None)
 
     def _cancellation(self, *, began: bool) -> TaskError:
-        why = _CAUSES.get(self.stopped, "the dispatch was cancelled")
-        if self._record_error is not None:
-            why = str(self._record_error)
+        why = str(self._record_error or _CAUSES.get(self.stopped, "the dispatch was cancelled"))
         what = "cancelled while it ran" if began else "not started"
         details = {"cause": self.stopped}
         return TaskError(ErrorType.CANCELLED, f"{what}: {why}", retryable=True, details=details)

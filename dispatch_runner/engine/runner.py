@@ -16,7 +16,7 @@ from typing import Protocol
 import anyio
 
 from dispatch_runner.clock import Clock
-from dispatch_runner.errors import AgentError
+from dispatch_runner.errors import AgentError, RecordError
 from dispatch_runner.events import AttemptFailed, Observer
 from dispatch_runner.models import ErrorType, JsonObject, Task, TaskError, TaskStatus, Usage
 from dispatch_runner.models.trace import Attempt, McpCall, TraceEvent
@@ -80,7 +80,8 @@ class Runner(Protocol):
     async def run(self, start: Start) -> None:
         """Fills in `start.outcome`; never raises for a failure of the task.
 
-        Cancellation passes through, after everything that was started has ended.
+        Cancellation passes through, after everything that was started has ended; and `RecordError`,
+        when something cannot be written that has to be.
         """
         ...
 
@@ -121,6 +122,8 @@ class Attempting:
         except anyio.get_cancelled_exc_class():
             _fail(outcome, TaskStatus.CANCELLED, TaskError(ErrorType.CANCELLED, "cancelled"))
             raise
+        except RecordError:
+            raise  # not the task's failure: ours
         except Exception as error:  # noqa: BLE001 - the one place where a failure becomes a value
             _fail(outcome, TaskStatus.ERROR, _crashed(job, error))
         finally:

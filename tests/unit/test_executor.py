@@ -273,6 +273,22 @@ async def test_a_record_that_cannot_be_written_stops_the_dispatch() -> None:
     assert len(stage.backend.calls) == 1
 
 
+async def test_output_that_cannot_be_written_stops_the_dispatch() -> None:
+    async def script(call: AgentCall) -> JsonObject:
+        raise RecordError("create", "/full/disk", "no space left")
+
+    stage = Stage(max_workers=1)
+    stage.backend = ScriptedBackend(script)
+    stage.add({"task_id": "a"}, {"task_id": "b"})
+    stage.executor.close()
+    with pytest.raises(RecordError, match="no space left"):
+        await stage.executor.run()
+    assert stage.statuses() == {"a": "cancelled", "b": "cancelled"}
+    error = stage.executor.results()[0].error
+    assert error is not None
+    assert "no space left" in error.message
+
+
 async def test_tasks_may_be_added_while_others_run() -> None:
     stage = Stage()
     async with anyio.create_task_group() as group:

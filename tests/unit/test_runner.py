@@ -26,12 +26,12 @@ pytestmark = pytest.mark.anyio
 
 
 async def run(
-    script: Script, *, retries: int = 0, timeout: float = 30.0, outputs: dict[str, JsonObject] | None = None,
+    script: Script, *, retries: int = 0, seconds: float = 30.0, outputs: dict[str, JsonObject] | None = None,
     input_data: JsonObject | None = None, waits: float = 0.0,
 ) -> tuple[Outcome, list[Event]]:  # fmt: skip
     events: list[Event] = []
     task = Task(task_id="t", agent="fake", input_data=input_data or {"n": 1}, dependencies=["up"])
-    job = Job(task, scripted_agent("fake", script), timeout, retries, input_data is not None)
+    job = Job(task, scripted_agent("fake", script), seconds, retries, input_data is not None)
     around = Surroundings("c", Path.cwd(), AllowedRoots.of(), anyio.Event())
     runner = Retrying(Attempting(around, Clock()), lambda low, high: waits)
     start = Start(job, outputs or {}, Outcome(), events.append)
@@ -83,7 +83,7 @@ async def test_a_timeout_ends_the_attempt() -> None:
         await anyio.sleep_forever()
         return {}
 
-    outcome, _ = await run(script, timeout=0.01)
+    outcome, _ = await run(script, seconds=0.01)
     assert outcome.status is TaskStatus.TIMEOUT
     assert outcome.error is not None
     assert outcome.error.message == "no answer within 0.01 s"

@@ -42,7 +42,7 @@ def analysis(
     top = ranked[0] if ranked else None
     return Bfros(
         behaviour=_behaviour(description, top, material),
-        fault_localisation=_localisation(ranked),
+        fault_localisation=_localisation(ranked, material),
         root_cause=_root_cause(top, ranked, findings),
         optimal_solution=_solution(top, findings),
         solution_validation=_validation(top, material),
@@ -77,24 +77,25 @@ def _behaviour(description: str, top: Candidate | None, material: Material) -> B
             actual=described,
             deviation="not observed: no trace was given or recognised",
         )
-    where = f" at {place_of(top)}" if top is not None and top.raised else ""
+    place = place_of(top) if top is not None and top.raised else ""
     name = trace.error_type or "the error"
     return Behaviour(
-        expected=f"the code runs past this point{where} without {name}",
+        expected=f"the code runs past {place or 'the place of the error'} without {name}",
         actual=f"it ends with {_said(trace)}",
-        deviation=f"{name} is raised{where}; {described}",
+        deviation=f"{name} is raised{' at ' if place else ''}{place}; {described}",
     )
 
 
-def _localisation(ranked: Sequence[Candidate]) -> FaultLocalisation:
+def _localisation(ranked: Sequence[Candidate], material: Material) -> FaultLocalisation:
     if not ranked:
         return FaultLocalisation(statement=NOTHING, suspects=0, components=[])
     top = ranked[0]
+    files = (item.file for item in ranked)
     because = max(top.evidence_for, key=lambda item: item.weight).observation
     return FaultLocalisation(
         statement=f"most suspect is {place_of(top)}: {because}",
         suspects=len(ranked),
-        components=list(dict.fromkeys(item.file for item in ranked)),
+        components=[file for file in dict.fromkeys(files) if file in material.sources],
     )
 
 

@@ -72,6 +72,13 @@ class Candidates:
         found.function = found.function or function
         return found
 
+    def beginning_at(self, file: str, line: int, function: str = "") -> Candidate:
+        """The candidate that begins at a line, whatever its end; made when there is none."""
+        for item in self._by_place.values():
+            if (item.file, item.line_start) == (file, line):
+                return item
+        return self.at(file, line, function=function)
+
     def all(self) -> Iterable[Candidate]:
         return self._by_place.values()
 

@@ -270,7 +270,7 @@ def add_findings(material: Material, findings: Sequence[Finding]) -> None:
     for finding in sorted(findings, key=lambda item: -item.weight):
         if finding.weight <= 0:
             continue
-        candidate = material.candidates.at(finding.file, finding.line, function=finding.function)
+        candidate = material.candidates.beginning_at(finding.file, finding.line, finding.function)
         share = 1.0 if (finding.file, finding.line) not in told else REPEATED
         if observed and not candidate.traced:
             share *= UNOBSERVED
