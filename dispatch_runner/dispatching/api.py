@@ -68,8 +68,6 @@ class Session:
         environ: Mapping[str, str] = os.environ,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self.outcome: Result | None = None
-        """The result of the whole session, once it was left."""
         self._operator = Operator.of(flags, environ, Path.cwd())
         self._config = effective(self._operator.settings, config or Config())
         self._observers = observers
@@ -82,7 +80,7 @@ class Session:
             self._operator, self._config, {"tasks": []}, observers=self._observers
         )
         group = await self._stack.enter_async_context(anyio.create_task_group())
-        group.start_soon(self._drive, self._dispatch)
+        group.start_soon(self._dispatch.run)
         return self
 
     async def __aexit__(
@@ -90,13 +88,20 @@ class Session:
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> bool | None:
-        if self._dispatch is not None and error is None:
-            self._dispatch.close()
-        swallowed = await self._stack.__aexit__(kind, error, trace)
-        if self._dispatch is not None and self._dispatch.fault is not None and error is None:
-            raise self._dispatch.fault
-        return swallowed
+    ) -> None:
+        running = self._running()
+        if error is None:
+            running.close()
+        else:
+            running.stop(None)
+        await self._stack.__aexit__(None, None, None)  # waits; the caller's error stays its own
+        if running.fault is not None and error is None:
+            raise running.fault
+
+    @property
+    def outcome(self) -> Result | None:
+        """The result of the whole session, once it was left."""
+        return self._dispatch.result if self._dispatch is not None else None
 
     def submit(self, task: Task | Mapping[str, Any]) -> str:
         """Adds one task and returns its id at once; without a `task_id` it gets one.
@@ -141,9 +146,6 @@ class Session:
                 "the session is not open: use 'async with Session() as session'"
             )
         return self._dispatch
-
-    async def _drive(self, dispatch: Dispatch) -> None:
-        self.outcome = await dispatch.run()
 
 
 def _plain(request: Request | Mapping[str, Any] | bytes | str) -> bytes | JsonObject:

@@ -10,8 +10,7 @@ from dispatch_runner.errors import InternalError
 from dispatch_runner.models import JsonObject, Request, Task
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.preflight.check import check
-from dispatch_runner.preflight.document import Document, parse
-from dispatch_runner.preflight.problems import Problems
+from dispatch_runner.preflight.document import from_object, parse
 from dispatch_runner.references import has_references
 from dispatch_runner.settings import (
     EffectiveConfig,
@@ -68,7 +67,7 @@ def prepare(
     Raises:
         RequestRejected: with all problems at once; nothing was started and nothing written.
     """
-    document = parse(request) if isinstance(request, bytes) else Document(request, Problems())
+    document = parse(request) if isinstance(request, bytes) else from_object(request)
     document.problems.warnings += operator.settings.notes
     checked = check(
         document.value,
@@ -76,6 +75,7 @@ def prepare(
         roots=operator.roots,
         limits={name: limit.capacity for name, limit in operator.settings.limits.items()},
         problems=document.problems,
+        known=known,
     )
     config = effective(operator.settings, checked.request.config)
     warnings = [*checked.warnings, *operator.registry.warnings, *config.warnings]

@@ -40,6 +40,8 @@ class Dispatch:
     ) -> None:
         self.correlation_id = correlation_id or str(uuid.uuid4())
         self.warnings: list[str] = []
+        self.result: Result | None = None
+        """The whole result, once everything has ended; also when `run` was cancelled."""
         self.fault: Exception | None = None
         """Our own failure, when there was one; the result then says what is known."""
         self.document: bytes | None = None
@@ -86,8 +88,11 @@ class Dispatch:
         """No more tasks will come: `run` returns when all have settled."""
         self._executor.close()
 
-    def stop(self, cause: Interruption) -> None:
-        """No new starts; what runs is cancelled. A second call skips the grace times."""
+    def stop(self, cause: Interruption | None) -> None:
+        """No new starts; what runs is cancelled. A second call skips the grace times.
+
+        Null: the caller's own wish, not told as an interruption.
+        """
         if self._executor.stopping:
             self._hurry.set()
         self._executor.stop(cause)
@@ -105,7 +110,7 @@ class Dispatch:
         finally:
             self._locks.close()
             with anyio.CancelScope(shield=True):
-                result = await self._finish()
+                self.result = result = await self._finish()
         return result
 
     async def _finish(self) -> Result:

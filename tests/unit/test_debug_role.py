@@ -316,6 +316,22 @@ async def test_only_the_first_traces_are_analysed_and_it_says_so(shop, monkeypat
     assert "1 further stack traces" in {item["what"] for item in output["not_assessed"]}
 
 
+async def test_only_so_many_files_are_read_and_each_once(shop, monkeypatch):
+    path, trace = shop
+    monkeypatch.setattr(analyse, "MOST_FILES", 1)
+    files = [str(path), str(path), f"{path}.other"]
+    output = await analysed(affected_files=files, error_traces=[trace])
+    assert [item["status"] for item in output["files"]] == ["analysed", "not_assessed"]
+
+
+async def test_of_a_huge_text_head_and_tail_are_read(shop, monkeypatch):
+    path, trace = shop
+    monkeypatch.setattr(analyse, "LONGEST_TEXT", 2 * len(trace) + 2)
+    output = await analysed(affected_files=[str(path)], error_traces=["x\n" * 5000 + trace])
+    assert output["suspects"][0]["line_start"] == 10
+    assert "the middle of error_traces[0]" in {item["what"] for item in output["not_assessed"]}
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dispatch_runner.agents.debug.sources import LARGEST, MOST_FILES, read_source, read_sources
+from dispatch_runner.agents.debug.sources import LARGEST, read_source
 
 
 def test_a_text_file_is_read_by_lines_as_tracebacks_count_them(tmp_path):
@@ -56,11 +56,3 @@ def test_an_unknown_declared_encoding_is_survived(tmp_path):
     source = read_source(str(path))
     assert source.status == "analysed"
     assert "klingon" in (source.note or "")
-
-
-def test_each_file_is_read_once_and_only_so_many(tmp_path):
-    path = tmp_path / "a.py"
-    path.write_text("x\n")
-    sources = read_sources([str(path), str(path), *(f"/none/{n}" for n in range(MOST_FILES))])
-    assert len(sources) == MOST_FILES + 1
-    assert sources[-1].status == "not_assessed"

@@ -32,7 +32,9 @@ from dispatch_runner.agents.coder.spec import (
 )
 from dispatch_runner.agents.coder.words import identifier, printable
 
-MAX_CONTRACT = 131_072
+MAX_CONTRACT = 65_536
+FAST_YAML = 16_384
+"""Characters up to which the fast loader is used: it lets no other thread run meanwhile."""
 KEYS = frozenset({
     "node_type", "node_name", "contract_name", "contract_version", "node_version", "input_model",
     "output_model", "io_operations", "input_state", "output_state", "actions",
@@ -72,7 +74,8 @@ def _load(text: str) -> Mapping | None:
         return None
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = fast if len(text) <= FAST_YAML else yaml.SafeLoader
     try:
         loaded = yaml.load(text.replace("\t", "    "), Loader=loader)  # noqa: S506 - both are safe loaders
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError):

@@ -1,5 +1,6 @@
 """One field, from a phrase such as `an optional limit (1 to 100, default 10)`."""
 
+import operator
 import re
 
 from dispatch_runner.agents.coder.spec import FieldSpec, FieldType, Scalar, list_of
@@ -38,7 +39,9 @@ DEFAULT = re.compile(
     r"(?:\bdefaults?(?: value)?(?: is| of| to)?\s*[:=]?|(?<![<>])=)\s*(?P<value>'[^']*'|\"[^\"]*\"|`[^`]*`|[^\s,;)]+)",
     re.IGNORECASE,
 )
+TESTS = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
 MAX_NAME_WORDS = 4
+MAX_CLAUSE_WORDS = 8
 
 
 def parse_field(phrase: str) -> FieldSpec | None:
@@ -113,7 +116,8 @@ def _name_and_type(head: str) -> tuple[str, FieldType, str] | None:
     words = re.findall(
         r"[A-Za-z0-9]+", re.split(r"\b(?:of|for|in|from|to|by|on|at|that|which|with)\b", head)[0]
     )
-    if not 0 < len(words) <= MAX_NAME_WORDS or words[0].isdigit():
+    clause = len(head.split()) > MAX_CLAUSE_WORDS
+    if clause or not 0 < len(words) <= MAX_NAME_WORDS or words[0].isdigit():
         return None
     spelled_type = type_of_phrase(words[-1]) if len(words) > 1 else None
     name = identifier(" ".join(words[:-1] if spelled_type else words))
@@ -280,7 +284,4 @@ def _number_bounds(notes: str) -> tuple[tuple[str, float], ...]:
 
 
 def _within(value: float, bounds: tuple[tuple[str, float], ...]) -> bool:
-    tests = {"ge": value.__ge__, "gt": value.__gt__, "le": value.__le__, "lt": value.__lt__}
-    return all(
-        float(value) == limit or bool(tests[key](limit)) for key, limit in bounds if key in tests
-    )
+    return all(TESTS[key](value, limit) for key, limit in bounds if key in TESTS)

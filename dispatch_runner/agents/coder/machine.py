@@ -45,12 +45,14 @@ FROM_TO = re.compile(
     re.IGNORECASE,
 )
 INTENT = re.compile(
-    rf"\bemits?\s+(?:an?\s+|the\s+)?[`'\"]?(?P<name>{WORD}(?:\s{WORD})?)[`'\"]?\s+intents?(?P<rest>(?:[^.;\n]|\.(?=\d))*)",
+    rf"\bemits?\s+(?:an?\s+|the\s+)?[`'\"]?(?P<name>{WORD}(?:\s{WORD})?)[`'\"]?\s+intents?(?P<rest>(?:[^.;\n]|\.(?=\d)){{0,200}})",
     re.IGNORECASE,
 )
-INTENT_LIST = re.compile(r"\bintents\s*:\s*(?P<what>[^.\n]+(?:\n\s*[-*][^\n]+)*)", re.IGNORECASE)
+INTENT_LIST = re.compile(
+    r"\bintents\s*:\s*(?P<what>[^.\n]{1,2000}(?:\n\s*[-*][^\n]+)*)", re.IGNORECASE
+)
 CONDITION = re.compile(
-    r"\b(?:when|if|once|as soon as)\s+(?:the\s+)?[`'\"]?(?P<field>[a-z][\w ]*?)[`'\"]?\s+(?:is\s+|has\s+)?"
+    r"\b(?:when|if|once|as soon as)\s+(?:the\s+)?[`'\"]?(?P<field>[a-z][\w ]{0,40}?)[`'\"]?\s+(?:is\s+|has\s+)?"
     r"(?P<operator>reaches|reached|exceeds|(?:rises |goes )?above|greater than|more than|over|at least|>=|>|(?:falls |drops |goes )?below|"
     r"less than|under|at most|<=|<|equals|equal to|==)\s+(?:the\s+)?[`'\"]?(?P<value>-?\d+(?:\.\d+)?|[a-z]\w*)",
     re.IGNORECASE,

@@ -223,7 +223,7 @@ def _items(zone: str) -> Iterator[str]:
         char = text[index]
         depth += (char in "([{") - (char in ")]}")
         gap = GAP.match(text, index)
-        if gap and depth <= 0 and not _inside_choice(text[start:index]):
+        if gap and depth <= 0 and not _inside_choice(text[start:index][-MAX_ITEM:]):
             if text[start:index].strip():
                 yield text[start:index].strip()
             start = index = gap.end()
@@ -300,9 +300,9 @@ def strip_name(text: str) -> str:
 
 
 LEAD = re.compile(
-    r"^(?:(?:please |create|generate|write|build|implement|make|need|we need|i need|add)\s+)*"
-    r"(?:an? |the )?(?:onex )?(?P<before>[\w /-]*?)\b(?:(?:effect|compute|reducer|orchestrator)(?: node)?|node)\b"
-    r"(?:\s*(?:that|which|to|for|:|-|–|—|,)\s*|\s+)?(?P<after>.*)$",  # noqa: RUF001
+    r"^(?:(?:please|create|generate|write|build|implement|make|we|i|need|add)\s+){0,4}"
+    r"(?:an? |the )?(?:onex )?(?P<before>[\w /-]{0,80}?)\b(?:(?:effect|compute|reducer|orchestrator)(?: node)?|node)\b"
+    r"(?:\s*(?:that|which|to|for|:|-|\u2013|\u2014|,)\s*|\s+)?(?P<after>.*)$",
     re.IGNORECASE,
 )
 PARTICLES = frozenset({

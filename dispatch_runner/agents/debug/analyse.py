@@ -30,13 +30,16 @@ from dispatch_runner.agents.debug.models import (
     NotAssessed,
 )
 from dispatch_runner.agents.debug.pycode import Broken, PyCode, parse_python
-from dispatch_runner.agents.debug.sources import Source, read_sources
+from dispatch_runner.agents.debug.sources import Source, read_source, unread_source
 from dispatch_runner.agents.debug.stacktraces import RawTrace, parse
 from dispatch_runner.agents.debug.suspicious import suspicious
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 
+MOST_FILES = 500
 MOST_TRACES = 100
+LONGEST_TEXT = 20_000_000
+"""Characters of one error text that are read; of a longer one head and tail."""
 MOST_FINDINGS = 200
 HISTORY_SUSPECTS = 3
 UNCOMMITTED = 0.1
@@ -67,14 +70,15 @@ class Job:
 
 
 async def analyse(asked: DebugInput, hurry: anyio.Event | None) -> tuple[JsonObject, list[str]]:
-    """The analysis (a `DebugOutput` as JSON), and warnings about affected files that could not be analysed.
+    """The analysis (a `DebugOutput` as JSON), and warnings about files that were not analysed.
 
-    Processor-bound work is done in a thread. Nothing of the affected files is run or imported.
+    Processor-bound work is done in a thread, a file or a text at a time, so that a cancellation
+    waits for one of them at most. Nothing of the affected files is run or imported.
 
     Raises:
         AgentError: `missing_file`, when none of the affected files exists.
     """
-    job = await anyio.to_thread.run_sync(_prepare, asked, hurry)
+    job = await _gather(asked, hurry)
     await _find(job)
     ranked = await anyio.to_thread.run_sync(_rank, job)
     if job.depth != "quick":
@@ -88,21 +92,53 @@ async def analyse(asked: DebugInput, hurry: anyio.Event | None) -> tuple[JsonObj
     return output, warnings
 
 
-def _prepare(asked: DebugInput, hurry: anyio.Event | None) -> Job:
-    sources = read_sources(asked.affected_files)
-    _require_one(sources)
-    traces, origins, omitted = _traces(asked.error_traces)
-    codes = {
-        source.path: parse_python(source)
-        for source in sources
-        if source.status == "analysed" and source.language == "python"
-    }
-    material = Material({source.path: source for source in sources}, codes, traces, Mapper(sources))
-    job = Job(asked, hurry, material, origins)
-    if omitted:
-        job.omit(f"{omitted} further stack traces", f"only the first {MOST_TRACES} are analysed")
+async def _gather(asked: DebugInput, hurry: anyio.Event | None) -> Job:
+    """Read everything, and leave out what is too much, saying so."""
+    sources: dict[str, Source] = {}
+    codes: dict[str, PyCode | Broken] = {}
+    for number, path in enumerate(dict.fromkeys(asked.affected_files)):
+        source, code = await anyio.to_thread.run_sync(_read, path, number)
+        sources[path] = source
+        if code is not None:
+            codes[path] = code
+    _require_one(list(sources.values()))
+    traces: list[RawTrace] = []
+    origins: list[int] = []
+    omitted: list[NotAssessed] = []
+    for index, text in enumerate(asked.error_traces):
+        found = await anyio.to_thread.run_sync(_parse, text, len(traces))
+        traces += found
+        origins += [index] * len(found)
+        if len(text) > LONGEST_TEXT:
+            why = f"of {len(text):,} characters the first and last {LONGEST_TEXT // 2:,} are read"
+            omitted.append(NotAssessed(what=f"the middle of error_traces[{index}]", why=why))
+    material = Material(sources, codes, traces[:MOST_TRACES], Mapper(list(sources.values())))
+    job = Job(asked, hurry, material, origins[:MOST_TRACES], not_assessed=omitted)
+    if len(traces) > MOST_TRACES:
+        further = f"{len(traces) - MOST_TRACES} further stack traces"
+        job.omit(further, f"only the first {MOST_TRACES} are analysed")
     _omissions(job)
     return job
+
+
+def _read(path: str, number: int) -> tuple[Source, PyCode | Broken | None]:
+    if number >= MOST_FILES:
+        return unread_source(path, f"only the first {MOST_FILES} files are analysed"), None
+    source = read_source(path)
+    if source.status == "analysed" and source.language == "python":
+        return source, parse_python(source)
+    return source, None
+
+
+def _parse(text: str, first_chain: int) -> list[RawTrace]:
+    """The traces of one text, with chain numbers that no earlier text has."""
+    if len(text) > LONGEST_TEXT:
+        half = LONGEST_TEXT // 2
+        text = f"{text[:half]}\n\n{text[-half:]}"
+    found = parse(text)
+    for trace in found:
+        trace.chain += first_chain
+    return found
 
 
 def _require_one(sources: Sequence[Source]) -> None:
@@ -115,20 +151,6 @@ def _require_one(sources: Sequence[Source]) -> None:
             hint="give absolute paths of existing files, or depend on the task that makes them",
             details={"missing": missing[:100]},
         )
-
-
-def _traces(texts: Sequence[str]) -> tuple[list[RawTrace], list[int], int]:
-    traces: list[RawTrace] = []
-    origins: list[int] = []
-    chains = 0
-    for index, text in enumerate(texts):
-        found = parse(text)
-        for trace in found:
-            trace.chain += chains
-        chains = max((trace.chain + 1 for trace in found), default=chains)
-        traces += found
-        origins += [index] * len(found)
-    return traces[:MOST_TRACES], origins[:MOST_TRACES], max(len(traces) - MOST_TRACES, 0)
 
 
 def _omissions(job: Job) -> None:

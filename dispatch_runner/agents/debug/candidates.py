@@ -64,20 +64,19 @@ class Candidates:
 
     def __init__(self) -> None:
         self._by_place: dict[tuple[str, int, int], Candidate] = {}
+        self._by_start: dict[tuple[str, int], Candidate] = {}
 
     def at(self, file: str, line_start: int, line_end: int = 0, function: str = "") -> Candidate:
         """The candidate for these lines, made when it is new; `line_end` 0 means one line."""
         key = (file, max(line_start, 1), max(line_end, line_start, 1))
         found = self._by_place.setdefault(key, Candidate(*key))
         found.function = found.function or function
+        self._by_start.setdefault(key[:2], found)
         return found
 
     def beginning_at(self, file: str, line: int, function: str = "") -> Candidate:
         """The candidate that begins at a line, whatever its end; made when there is none."""
-        for item in self._by_place.values():
-            if (item.file, item.line_start) == (file, line):
-                return item
-        return self.at(file, line, function=function)
+        return self._by_start.get((file, line)) or self.at(file, line, function=function)
 
     def all(self) -> Iterable[Candidate]:
         return self._by_place.values()

@@ -23,6 +23,7 @@ GRACE_SECONDS = 1.0
 RUFF_SECONDS = 30.0
 MYPY_SECONDS = 60.0
 MOST_BATCHES = 3
+MOST_FINDINGS = 5_000
 
 WEIGHTS: tuple[tuple[str, float], ...] = (
     ("invalid-syntax", 0.9),
@@ -101,7 +102,7 @@ async def run_ruff(
     ]  # fmt: skip
     text = await _output(command, RUFF_SECONDS, hurry, clean_environment())
     try:
-        return [_ruff_finding(item, scope_of) for item in json.loads(text)]
+        return [_ruff_finding(item, scope_of) for item in json.loads(text)[:MOST_FINDINGS]]
     except (ValueError, KeyError, TypeError) as error:
         raise ToolProblem(f"ruff's answer is not understood: {error!r}") from error
 
@@ -186,7 +187,7 @@ def _mypy_findings(text: str, wanted: frozenset[str], scope_of: ScopeOf) -> list
         found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
         return [
             _mypy_finding(item, scope_of)
-            for item in found
+            for item in found[:MOST_FINDINGS]
             if item["severity"] == "error" and str(Path("/", item["file"])) in wanted
         ]
     except (ValueError, KeyError, TypeError) as error:

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from dispatch_runner.agents.debug.sources import Source
 
@@ -48,9 +49,9 @@ class Broken:
     """False: it was too deep or too odd to be parsed, which is no fault of its syntax."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PyCode:
-    """A parsed Python file."""
+    """A parsed Python file. What is asked of a line is answered from indexes made once."""
 
     source: Source
     tree: ast.Module
@@ -58,31 +59,50 @@ class PyCode:
     classes: Sequence[tuple[str, ast.ClassDef]]
     statements: Sequence[ast.stmt]
 
+    @cached_property
+    def _innermost(self) -> list[Function | None]:
+        """The innermost function around each line, by line number."""
+        found: list[Function | None] = [None] * (len(self.source.lines) + 2)
+        for item in sorted(self.functions, key=lambda item: item.line_start):
+            found[item.line_start : item.line_end + 1] = [item] * (
+                item.line_end + 1 - item.line_start
+            )
+        return found
+
+    @cached_property
+    def _scopes(self) -> list[str]:
+        """The name of the innermost function or class around each line, by line number."""
+        spans = [(item.line_start, item.line_end, item.name) for item in self.functions]
+        spans += [
+            (node.lineno, node.end_lineno or node.lineno, name) for name, node in self.classes
+        ]
+        found = [""] * (len(self.source.lines) + 2)
+        for start, end, name in sorted(spans):
+            found[start : end + 1] = [name] * (end + 1 - start)
+        return found
+
+    @cached_property
+    def _by_line(self) -> dict[int, list[ast.stmt]]:
+        """The smallest statements around each line."""
+        found: dict[int, list[ast.stmt]] = {}
+        for node in sorted(self.statements, key=_size, reverse=True):
+            for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+                known = found.get(line)
+                same = known is not None and _size(known[0]) == _size(node)
+                found[line] = [*known, node] if known is not None and same else [node]
+        return found
+
     def function_at(self, line: int) -> Function | None:
         """The innermost function around a line."""
-        around = [item for item in self.functions if item.line_start <= line <= item.line_end]
-        return max(around, key=lambda item: item.line_start, default=None)
+        return self._innermost[line] if 0 <= line < len(self._innermost) else None
 
     def scope_at(self, line: int) -> str:
         """The name of the innermost function or class around a line; empty at module level."""
-        function = self.function_at(line)
-        classes = [
-            (node.lineno, name)
-            for name, node in self.classes
-            if node.lineno <= line <= (node.end_lineno or node.lineno)
-        ]
-        innermost = max(classes, default=(0, ""))
-        if function is not None and function.line_start >= innermost[0]:
-            return function.name
-        return innermost[1]
+        return self._scopes[line] if 0 <= line < len(self._scopes) else ""
 
     def statements_at(self, line: int) -> list[ast.stmt]:
-        """The smallest statements around a line: several when they share it, innermost last."""
-        around = [node for node in self.statements if node.lineno <= line <= (node.end_lineno or 0)]
-        simple = [node for node in around if not hasattr(node, "body")]
-        lowest = min(map(_height, simple or around), default=0)
-        smallest = [node for node in simple or around if _height(node) == lowest]
-        return sorted(smallest, key=lambda node: (node.lineno, node.col_offset))
+        """The smallest statements around a line: several when they share it, first ones first."""
+        return sorted(self._by_line.get(line, ()), key=lambda node: (node.lineno, node.col_offset))
 
     def nodes_at(self, line: int) -> Iterator[ast.AST]:
         """Every expression that touches a line, outermost first.
@@ -109,8 +129,9 @@ def source_text(node: ast.AST, limit: int) -> str:
     return text if len(text) <= limit else text[:limit] + "..."
 
 
-def _height(node: ast.stmt) -> int:
-    return (node.end_lineno or node.lineno) - node.lineno
+def _size(node: ast.stmt) -> tuple[bool, int]:
+    """Whether it is compound, and how many lines it has: simple statements are smaller."""
+    return hasattr(node, "body"), (node.end_lineno or node.lineno) - node.lineno
 
 
 def _expressions(statement: ast.stmt) -> Iterator[ast.AST]:

@@ -16,7 +16,6 @@ Status = Literal[
 
 LARGEST = 2_000_000
 """Bytes; a longer file is generated or data."""
-MOST_FILES = 500
 
 LANGUAGES = {
     ".py": "python",
@@ -60,19 +59,8 @@ class Source:
         return "\n".join(self.lines) + "\n"
 
 
-def read_sources(paths: list[str]) -> list[Source]:
-    """Every distinct path, in order; nothing is raised. Blocking: call it in a thread."""
-    distinct = list(dict.fromkeys(paths))
-    taken = [read_source(path) for path in distinct[:MOST_FILES]]
-    left = [
-        _failed(path, "not_assessed", f"only the first {MOST_FILES} files are analysed")
-        for path in distinct[MOST_FILES:]
-    ]
-    return taken + left
-
-
 def read_source(path: str) -> Source:
-    """The file as text, or why it cannot be analysed."""
+    """The file as text, or why it cannot be analysed. Blocking: call it in a thread."""
     try:
         data = _read(path)
     except FileNotFoundError:
@@ -128,6 +116,11 @@ def _split(text: str) -> tuple[str, ...]:
 
 def _language(path: str) -> str:
     return LANGUAGES.get(Path(path).suffix.lower(), "")
+
+
+def unread_source(path: str, why: str) -> Source:
+    """A file that is not looked at."""
+    return _failed(path, "not_assessed", why)
 
 
 def _failed(path: str, status: Status, note: str) -> Source:
