@@ -2,6 +2,8 @@
 
 import sys
 
+from dispatch_runner.cli.channel import print_text
+
 
 def main() -> None:
     """Runs the command line with the arguments of this process and exits."""
@@ -9,15 +11,14 @@ def main() -> None:
     if arguments in (["--version"], ["version"]):
         from dispatch_runner import __version__
 
-        sys.stdout.write(f"dispatch-runner {__version__}\n")
-        sys.exit(0)
+        sys.exit(print_text(f"dispatch-runner {__version__}\n"))
     if arguments in (["--help"], ["-h"], ["help"]):
         from pathlib import Path
 
         # rendered from the commands' own definitions by `make schemas`, and tested against them:
         # building the commands to print this page would take five times as long
-        sys.stdout.write(Path(__file__).with_name("cli").joinpath("help.txt").read_text("utf-8"))
-        sys.exit(0)
+        page = Path(__file__).with_name("cli").joinpath("help.txt")
+        sys.exit(print_text(page.read_text("utf-8")))
     from dispatch_runner.cli.main import run
 
     sys.exit(run(arguments))

@@ -3,13 +3,12 @@
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import orjson
 
-from dispatch_runner.cli.channel import Channel
+from dispatch_runner.cli.channel import Channel, say
 from dispatch_runner.cli.exits import Exit
 from dispatch_runner.cli.signals import SignalName
 from dispatch_runner.errors import RecordError, RequestRejected, SettingsError
@@ -21,7 +20,13 @@ def print_document(channel: Channel, document: Any) -> None:
     options = orjson.OPT_APPEND_NEWLINE
     if channel.is_terminal:
         options |= orjson.OPT_INDENT_2
-    channel.write(orjson.dumps(document, option=options))
+    try:
+        text = orjson.dumps(document, option=options)
+    except TypeError:  # names of files that are not UTF-8, and the like
+        from dispatch_runner.records.text import encode
+
+        text = encode(document) + b"\n"
+    channel.write(text)
 
 
 def answer_rejected(channel: Channel, error: RequestRejected) -> int:
@@ -38,7 +43,7 @@ def answer_settings(channel: Channel, error: SettingsError) -> int:
 
 
 def answer_usage(channel: Channel, message: str, hint: str | None) -> int:
-    """Prints what is wrong with the flags."""
+    """Prints what is wrong with the arguments, or with what they name."""
     return _reject(channel, [Problem("usage", "", message, hint)])
 
 
@@ -50,10 +55,17 @@ def answer_interrupted(channel: Channel, name: SignalName) -> int:
     return Exit[name]
 
 
+def answer_unwritable(channel: Channel, error: RecordError, hint: str) -> int:
+    """Something could not be read or written where we keep our files."""
+    _reject(channel, [Problem("record_error", "", str(error), hint)])
+    return Exit.FAULT
+
+
 def answer_fault(channel: Channel, error: BaseException) -> int:
     """We failed: the traceback goes to stderr, a document to stdout."""
     if isinstance(error, RecordError):
-        problem = Problem("record_error", "", str(error), "nothing was started; check --trace-dir")
+        hint = "nothing was started; name another folder with --trace-dir"
+        problem = Problem("record_error", "", str(error), hint)
     elif isinstance(error, MemoryError):
         problem = Problem("out_of_memory", "", "the request does not fit into memory")
     else:
@@ -75,7 +87,8 @@ def _reject(
         say(f"dispatch-runner: {_line(problem)}")
     if len(problems) > 5:
         say(f"dispatch-runner: ... and {len(problems) - 5} more; all of them are on stdout")
-    rejection = Rejection(list(problems), interrupted=interrupted, warnings=list(warnings))
+    written = [replace(p, message=_utf8(p.message)) for p in problems]
+    rejection = Rejection(written, interrupted=interrupted, warnings=list(warnings))
     print_document(channel, {"status": rejection.status} | asdict(rejection))
     return Exit.REJECTED
 
@@ -86,7 +99,6 @@ def _line(problem: Problem) -> str:
     return f"{where}{problem.message}{hint}"
 
 
-def say(text: str) -> None:
-    """One line on stderr, if there still is one."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write("".join(c if c.isprintable() else " " for c in text) + "\n")
+def _utf8(text: str) -> str:
+    """The text; arguments and file names that are not UTF-8 with escapes."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()

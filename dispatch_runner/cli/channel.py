@@ -3,6 +3,19 @@
 import os
 import select
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+CHUNK_BYTES = select.PIPE_BUF
+"""What a pipe takes at once when it says that it takes anything: a write of more could block."""
+
+PATIENCE_MS = 1000
+"""How long a reader may take nothing before it is asked whether to wait on."""
+
+
+def wait_for_ever() -> bool:
+    """The patience of one whom nobody has told to end."""
+    return False
 
 
 class StdoutError(Exception):
@@ -20,6 +33,8 @@ class Channel:
         self._descriptor = descriptor
         self.used = False
         """Whether a document was written, or was at least begun."""
+        self.gives_up: Callable[[], bool] = wait_for_ever
+        """Whether to stop waiting for a reader that takes nothing. Asked once a second."""
         self.is_terminal = descriptor is not None and os.isatty(descriptor)
 
     @classmethod
@@ -35,18 +50,44 @@ class Channel:
         return channel
 
     def write(self, document: bytes) -> None:
-        """Writes all of it, also to a pipe that is slow or not blocking. Raises `StdoutError`."""
+        """Writes all of it, also to a pipe that is slow or not blocking.
+
+        Raises `StdoutError`, also when the reader takes nothing and `gives_up` says so.
+        """
         self.used = True
         if self._descriptor is None:
             raise StdoutError("stdout is closed")
         left = memoryview(document)
-        while left:
-            try:
-                left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:
-                select.select([], [self._descriptor], [])
-            except OSError as error:
-                raise StdoutError(f"cannot write to stdout: {error.strerror}") from error
+        try:
+            while left:
+                self._wait(self._descriptor)
+                with suppress(BlockingIOError):
+                    left = left[os.write(self._descriptor, left[:CHUNK_BYTES]) :]
+        except OSError as error:
+            raise StdoutError(f"cannot write to stdout: {error.strerror}") from error
+
+    def _wait(self, descriptor: int) -> None:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        while not poll.poll(PATIENCE_MS):
+            if self.gives_up():
+                raise StdoutError("nobody reads stdout")
+
+
+def print_text(text: str) -> int:
+    """Prints text on the ordinary stdout, and returns the exit code: 3 if nobody takes it."""
+    try:
+        Channel.set_aside().write(text.encode())
+    except StdoutError as error:
+        say(f"dispatch-runner: {error}")
+        return 3
+    return 0
+
+
+def say(text: str) -> None:
+    """One line on stderr, if there still is one."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write("".join(c if c.isprintable() else " " for c in text) + "\n")
 
 
 def _fill_closed_descriptors() -> set[int]:

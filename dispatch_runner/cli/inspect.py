@@ -1,17 +1,21 @@
 """The commands that look and do not run: validate, graph, schema, agents, trust."""
 
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dispatch_runner.cli.answers import answer_settings, answer_usage, print_document
-from dispatch_runner.cli.channel import Channel
-from dispatch_runner.cli.run import RunOptions, prepared_or_answer
+from dispatch_runner.cli.answers import (
+    answer_settings,
+    answer_unwritable,
+    answer_usage,
+    print_document,
+)
+from dispatch_runner.cli.channel import Channel, say
+from dispatch_runner.cli.run import RunOptions, prepared_or_answer, working_directory
 from dispatch_runner.cli.table import table
 from dispatch_runner.dispatching.prepare import Operator, Prepared
-from dispatch_runner.errors import SettingsError
+from dispatch_runner.errors import RecordError, SettingsError
 from dispatch_runner.models import JsonObject
 from dispatch_runner.settings import Flags
 
@@ -54,7 +58,12 @@ def print_schema(name: str | None, folder: Path | None, channel: Channel) -> int
     from dispatch_runner.dispatching.schemas import all_schemas, render, write_all
 
     if folder is not None:
-        write_all(folder)
+        try:
+            write_all(folder)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            failure = RecordError("write schemas into", folder, reason)
+            return answer_unwritable(channel, failure, "name another folder with --write")
         return 0
     schemas = all_schemas()
     if name is None:
@@ -70,7 +79,7 @@ def print_schema(name: str | None, folder: Path | None, channel: Channel) -> int
 def show_agents(flags: Flags, as_json: bool, channel: Channel) -> int:
     """Prints what there is, which backend answers, and whether it can run here."""
     try:
-        operator = Operator.of(flags, os.environ, Path.cwd())
+        operator = Operator.of(flags, os.environ, working_directory())
     except SettingsError as error:
         return answer_settings(channel, error)
     agents = operator.registry.describe()
@@ -88,7 +97,7 @@ def show_agents(flags: Flags, as_json: bool, channel: Channel) -> int:
         )
     channel.write(table(rows).encode())
     for note in _notes(operator):
-        sys.stderr.write(f"note: {note}\n")
+        say(f"note: {note}")
     return 0
 
 
@@ -100,6 +109,9 @@ def trust_file(file: Path, channel: Channel) -> int:
         trust(file, os.environ)
     except SettingsError as error:
         return answer_settings(channel, error)
+    except RecordError as error:
+        hint = "set XDG_STATE_HOME to a folder that can be written, or use --config"
+        return answer_unwritable(channel, error, hint)
     channel.write(f"trusted as it is now: {file.resolve()}\n".encode())
     return 0
 

@@ -2,11 +2,9 @@
 
 import gc
 import os
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
-from dispatch_runner.cli.channel import Channel, StdoutError
+from dispatch_runner.cli.channel import Channel, StdoutError, say
 from dispatch_runner.cli.commands import COMMANDS
 from dispatch_runner.cli.signals import Interrupted, Signals
 
@@ -18,10 +16,10 @@ def run(arguments: Sequence[str]) -> int:
     if _asked_by_a_person(arguments):
         from dispatch_runner.cli.app import explain_to_people
 
-        explain_to_people(with_command(arguments))
-        return 0
+        return explain_to_people(with_command(arguments))
     channel = Channel.set_aside()
     signals = Signals()
+    channel.gives_up = signals.pending
     # one collection in some ten thousand objects, not in some hundred: 5 % of a run
     gc.set_threshold(50_000, 20, 50)
     try:
@@ -39,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
 
             return answer_fault(channel, error)
     except StdoutError as error:
-        _say(f"dispatch-runner: {error}")
+        say(f"dispatch-runner: {error}")
         return 3
 
 
@@ -63,8 +61,3 @@ def with_command(arguments: Sequence[str]) -> list[str]:
     if not arguments or arguments[0] in COMMANDS | _OF_THE_APP:
         return list(arguments)
     return ["run", *arguments]
-
-
-def _say(text: str) -> None:
-    with suppress(OSError):
-        sys.stderr.write(text + "\n")

@@ -1,6 +1,7 @@
 """`run` and `validate`: from bytes on stdin to the document on stdout."""
 
 import os
+import select
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,20 +14,22 @@ from dispatch_runner.cli.answers import (
     answer_settings,
     answer_usage,
     print_document,
-    say,
 )
-from dispatch_runner.cli.channel import Channel
+from dispatch_runner.cli.channel import Channel, StdoutError, say
 from dispatch_runner.cli.exits import Exit, exit_code
 from dispatch_runner.cli.signals import Signals
 from dispatch_runner.dispatching.prepare import Operator, Prepared, prepare
 from dispatch_runner.dispatching.run import Dispatch
 from dispatch_runner.errors import RequestRejected, SettingsError
 from dispatch_runner.models import JsonObject, Result, TaskStatus
+from dispatch_runner.preflight.document import MAX_BYTES
 from dispatch_runner.report.guarded import Guarded, Report
 from dispatch_runner.settings import Flags
 
 Shown = Literal["full", "summary", "none"]
 ProgressMode = Literal["auto", "board", "lines", "json", "none"]
+
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,8 @@ class RunOptions:
     events: Path | None = None
 
 
-class NoRequest(Exception):
-    """There is nothing to read. Carries a message and a hint."""
+class Unusable(Exception):
+    """A file or a stream that was named cannot be used. Carries a message and a hint."""
 
 
 def run_request(options: RunOptions, channel: Channel, signals: Signals) -> int:
@@ -50,63 +53,112 @@ def run_request(options: RunOptions, channel: Channel, signals: Signals) -> int:
     prepared = prepared_or_answer(options, channel)
     if isinstance(prepared, int):
         return prepared
+    try:
+        reports = _reports(options)
+    except Unusable as error:
+        return answer_usage(channel, *error.args)
     signals.hold()
-    dispatch, result = anyio.run(_run, prepared, options, signals)
-    if options.stdout == "summary":
-        print_document(channel, _summary(result))
-    elif options.stdout == "full" and dispatch.document is not None and not channel.is_terminal:
-        channel.write(dispatch.document)  # the very bytes of result_file
-    elif options.stdout == "full":
-        print_document(channel, result)
+    dispatch, result = anyio.run(_run, prepared, reports, signals)
+    try:
+        _deliver(dispatch, result, options.stdout, channel)
+    except StdoutError as error:
+        if dispatch.document is None:
+            raise
+        raise StdoutError(f"{error}; the whole result is in '{result.result_file}'") from error
     if dispatch.fault is not None:
         return Exit.FAULT
     return exit_code(result, exit_zero=options.exit_zero)
 
 
+def _deliver(dispatch: Dispatch, result: Result, shown: Shown, channel: Channel) -> None:
+    if shown == "summary":
+        print_document(channel, _summary(result))
+    elif shown == "full" and dispatch.document is not None and not channel.is_terminal:
+        channel.write(dispatch.document)  # the very bytes of result_file
+    elif shown == "full":
+        print_document(channel, result)
+
+
 def prepared_or_answer(options: RunOptions, channel: Channel) -> Prepared | int:
     """The checked request; or, once everything that is wrong with it is printed, the exit code."""
     try:
-        operator = Operator.of(options.flags, os.environ, Path.cwd())
+        operator = Operator.of(options.flags, os.environ, working_directory())
         return prepare(operator, read_request(options.file))
     except RequestRejected as error:
         return answer_rejected(channel, error)
     except SettingsError as error:
         return answer_settings(channel, error)
-    except NoRequest as error:
+    except Unusable as error:
         return answer_usage(channel, *error.args)
 
 
-def read_request(file: Path | None) -> bytes:
-    """The whole of stdin, or of a file. Raises `NoRequest`."""
-    example = 'echo \'{"tasks": [{"task_id": "a", "agent": "echo", "input_data": {}}]}\' | dispatch-runner'
-    if file is not None and str(file) != "-":
-        try:
-            return file.read_bytes()
-        except OSError as error:
-            raise NoRequest(f"cannot read '{file}': {error.strerror}", _hint(str(file))) from error
-    if os.isatty(0):
-        raise NoRequest("no request: stdin is a terminal", f"pipe task JSON in: {example}")
+def working_directory() -> Path:
+    """Where we are. Raises `SettingsError` when that folder is gone."""
     try:
-        with open(0, "rb", closefd=False) as stdin:
-            return stdin.read()
+        return Path.cwd()
     except OSError as error:
-        raise NoRequest(f"cannot read stdin: {error.strerror}", f"try: {example}") from error
+        raise SettingsError(
+            "does not exist any more", source="working directory", hint="cd to a folder that exists"
+        ) from error
+
+
+def read_request(file: Path | None) -> bytes:
+    """The whole of stdin or of a file, up to what a request may hold. Raises `Unusable`."""
+    if file is None or str(file) == "-":
+        return _read_stdin()
+    try:
+        with file.open("rb", buffering=0) as opened:
+            return _read_all(opened.fileno())
+    except OSError as error:
+        raise Unusable(f"cannot read {_quoted(file)}: {error.strerror}", _hint(str(file))) from error
+
+
+def _read_stdin() -> bytes:
+    example = 'echo \'{"tasks": [{"task_id": "a", "agent": "echo", "input_data": {}}]}\' | dispatch-runner'
+    if os.isatty(0):
+        raise Unusable("no request: stdin is a terminal", f"pipe task JSON in: {example}")
+    try:
+        return _read_all(0)
+    except OSError as error:
+        raise Unusable(f"cannot read stdin: {error.strerror}", f"try: {example}") from error
+
+
+def _read_all(descriptor: int) -> bytes:
+    """Everything, also from a pipe that is not blocking; a byte more than the limit at most."""
+    chunks, left = [], MAX_BYTES + 1
+    while left > 0:
+        try:
+            chunk = os.read(descriptor, min(left, _CHUNK_BYTES))
+        except BlockingIOError:
+            select.select([descriptor], [], [])
+            continue
+        if not chunk:
+            break
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
+
+
+def _quoted(path: Path) -> str:
+    text = str(path)
+    return f"'{text}'" if len(text) <= 200 else f"'{text[:200]}'..."
 
 
 def _hint(file: str) -> str:
-    """A misspelt command looks like a file name here."""
+    """A misspelt command, and JSON as an argument, look like a file name here."""
     from difflib import get_close_matches
 
-    from dispatch_runner.cli.commands import COMMANDS
+    from dispatch_runner.cli.main import COMMANDS
 
+    if file.lstrip().startswith(("{", "[")):
+        return "a request is not an argument: pipe it in"
     close = get_close_matches(file, COMMANDS, 1)
     return f"did you mean the command '{close[0]}'?" if close else "see 'dispatch-runner --help'"
 
 
 async def _run(
-    prepared: Prepared, options: RunOptions, signals: Signals
+    prepared: Prepared, reports: list[Guarded], signals: Signals
 ) -> tuple[Dispatch, Result]:
-    reports = _reports(options)
     dispatch = Dispatch.of(prepared, reports)
     async with anyio.create_task_group() as group:
         group.start_soon(signals.listen, dispatch.stop)
@@ -118,7 +170,7 @@ async def _run(
 
 
 def _reports(options: RunOptions) -> list[Guarded]:
-    """Progress on stderr, and the events' own file."""
+    """Progress on stderr, and the events' own file. Raises `Unusable`."""
     reports: list[Report | None] = []
     if options.progress != "none":
         from dispatch_runner.report.progress import progress
@@ -130,7 +182,11 @@ def _reports(options: RunOptions) -> list[Guarded]:
     if options.events is not None:
         from dispatch_runner.report.ndjson import events_file
 
-        reports.append(events_file(options.events))
+        try:
+            reports.append(events_file(options.events))
+        except OSError as error:
+            message = f"cannot write events to {_quoted(options.events)}: {error.strerror}"
+            raise Unusable(message, "name another file with --events") from error
     return [Guarded(report, say) for report in reports if report is not None]
 
 

@@ -49,6 +49,10 @@ class Signals:
         """From now on signals are remembered, not raised."""
         self._raise = False
 
+    def pending(self) -> bool:
+        """Whether a signal arrived that nobody has heard of yet."""
+        return bool(self._received)
+
     async def listen(self, heard: Callable[[SignalName], None]) -> None:
         """Tells of each signal, as a task of the event loop, until it is cancelled."""
         import anyio  # not at the top: the handlers are installed before anything heavy is imported

@@ -1,12 +1,11 @@
 """`traces`: list, show and prune the records of earlier dispatches."""
 
 import re
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from dispatch_runner.cli.answers import answer_usage, print_document
-from dispatch_runner.cli.channel import Channel
+from dispatch_runner.cli.channel import Channel, say
 from dispatch_runner.cli.table import table
 from dispatch_runner.errors import RecordError
 from dispatch_runner.records import store
@@ -28,7 +27,7 @@ def list_dispatches(trace_dir: Path, limit: int, as_json: bool, channel: Channel
         )
         return 0
     if not found:
-        sys.stderr.write(f"no dispatches in {trace_dir}\n")
+        say(f"no dispatches in {trace_dir}")
         return 0
     rows = [("DISPATCH", "STATUS", "TASKS", "TIME", "CORRELATION ID")]
     rows += [
@@ -43,7 +42,7 @@ def list_dispatches(trace_dir: Path, limit: int, as_json: bool, channel: Channel
     ]
     channel.write(table(rows).encode())
     if len(shown) < len(found):
-        sys.stderr.write(f"and {len(found) - len(shown)} older ones; --limit 0 shows all\n")
+        say(f"and {len(found) - len(shown)} older ones; --limit 0 shows all")
     return 0
 
 
@@ -86,7 +85,7 @@ def prune_dispatches(
     except (RecordError, ValueError) as error:
         return answer_usage(channel, str(error), None)
     channel.write("".join(f"{name}\n" for name in removed).encode())
-    sys.stderr.write(f"{'would remove' if dry_run else 'removed'} {len(removed)}\n")
+    say(f"{'would remove' if dry_run else 'removed'} {len(removed)}")
     return 0
 
 

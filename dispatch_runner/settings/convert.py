@@ -52,6 +52,8 @@ def switch(text: str) -> bool:
 def path(text: str) -> str:
     if not text or "\0" in text:
         raise Unusable(f"{text!r:.40} is not a path")
+    if not text.isascii() and text != text.encode(errors="replace").decode():
+        raise Unusable(f"{text!r:.40} is not UTF-8", "no document could name what is in it")
     return text
 
 

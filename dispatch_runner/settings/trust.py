@@ -43,7 +43,7 @@ def trust(path: Path, environ: Mapping[str, str]) -> str:
     try:
         _write(record, _recorded(record) | {_place(path): digest})
     except OSError as error:
-        raise RecordError("write", record, error) from error
+        raise RecordError("write", record, error.strerror or str(error)) from error
     return digest
 
 

@@ -237,21 +237,21 @@ async def test_a_child_of_this_process_that_others_started_is_left_alone(marker:
         assert await other.wait() == -signal.SIGKILL
 
 
-async def test_programs_of_a_dispatcher_inside_a_program_are_ended_with_it(
+async def test_programs_of_a_dispatcher_that_was_killed_inside_a_program_are_ended(
     marker: str, tmp_path: Path
 ) -> None:
     ready = tmp_path / "ready"
+    daemon = f"setsid sh -c 'echo >> {ready}; exec sleep 60' &"
+    innermost = f"{daemon} while ! [ -e {ready} ]; do sleep 0.01; done; kill -KILL $PPID; wait"
     inner = (
         "import anyio, os\n"
         "from dispatch_runner.process import run\n"
-        f"command = ['sh', '-c', 'echo >> {ready}; exec setsid sleep 60']\n"
-        "anyio.run(lambda: run(command, env={'PATH': os.environ['PATH']}))\n"
+        f'command = ["sh", "-c", {innermost!r}]\n'
+        "anyio.run(lambda: run(command, env=os.environ))\n"
     )
-
-    async def outer() -> None:
-        await run([sys.executable, "-c", inner], env=ENVIRONMENT, marker=marker, grace_seconds=0)
-
-    await cancelled_when(appeared(ready), outer)
+    completed = await run([sys.executable, "-c", inner], env=ENVIRONMENT, marker=marker)
+    assert completed.signal == "SIGKILL"
+    assert completed.leftovers >= 2
     assert marked(marker) == []
 
 

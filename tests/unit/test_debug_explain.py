@@ -158,10 +158,10 @@ CASES = {
         ["the assignment before it is not reached on every path"],
     ),
     "misspelt attribute": (
-        "class A:\n    def __init__(self):\n        self.name = 1\n\nA().nmae\n",
+        "class A:\n    def __init__(self):\n        self.name = 1\n\nA().names\n",
         "missing_attribute",
-        "`A()` is a A and has no attribute `nmae` (line 5)",
-        ["`nmae` looks like its attribute `name`"],
+        "`A()` is a A and has no attribute `names` (line 5)",
+        ["`names` looks like its attribute `name`"],
     ),
     "attribute of a module": (
         "import os\nos.nothing\n",
@@ -254,6 +254,29 @@ def test_a_function_that_returns_none_is_named_as_an_origin(explained):
         (6, "line 6 gives `found` its value"),
         (4, "`find` returns None in line 4"),
     ]
+
+
+def test_a_name_that_the_imported_file_spells_otherwise_is_proposed(tmp_path):
+    store = "def find_user():\n    pass\n"
+    use = "from shop.store import find_usr\n"
+    codes = [
+        parse_python(Source(path, "analysed", "python", tuple(text.splitlines())))
+        for path, text in (("/w/shop/store.py", store), ("/w/use.py", use))
+    ]
+    message = "cannot import name 'find_usr' from 'shop.store' (/w/shop/store.py)"
+    explanation = explain(Site(codes[1], 1, "ImportError", message, codes))
+    assert explanation.fix == "import `find_user` instead of `find_usr`"
+    assert explanation.origins[0].code is codes[0]
+
+
+def test_a_circular_import_is_told_from_a_missing_name():
+    code = parse_python(Source("/w/a.py", "analysed", "python", ("from b import f",)))
+    message = (
+        "cannot import name 'f' from partially initialized module 'b' "
+        "(most likely due to a circular import) (/w/b.py)"
+    )
+    explanation = explain(Site(code, 1, "ImportError", message, [code]))
+    assert explanation.kind == "circular_import"
 
 
 def test_an_error_of_an_unknown_form_is_not_explained(explained):

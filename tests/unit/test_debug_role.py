@@ -1,5 +1,7 @@
 """The role `debug` from input to verified answer."""
 
+import shutil
+import subprocess
 import traceback
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,76 @@ async def test_an_explicit_cause_outranks_the_error_that_it_led_to(tmp_path):
     output = await analysed(affected_files=[str(path)], error_traces=[trace])
     assert next(item["line_start"] for item in output["suspects"]) == 2
     assert output["bfros"]["behaviour"]["actual"] == "it ends with ValueError: bad"
+
+
+async def test_an_unexpected_error_in_a_handler_outranks_the_one_it_handled(tmp_path):
+    path = tmp_path / "app.py"
+    path.write_text(
+        "def run(d, log):\n    try:\n        return d['k']\n    except KeyError:\n"
+        "        log.write('gone')\n"
+    )
+    names: dict[str, Any] = {}
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    try:
+        names["run"]({}, None)
+    except AttributeError:
+        trace = traceback.format_exc()
+    output = await analysed(affected_files=[str(path)], error_traces=[trace])
+    assert [item["line_start"] for item in output["suspects"]][:2] == [5, 3]
+    assert output["bfros"]["root_cause"]["statement"].startswith("`log` is None")
+
+
+async def test_an_error_inside_a_library_leads_to_the_call_of_it(tmp_path):
+    path = tmp_path / "app.py"
+    path.write_text("import json\n\n\ndef load(text):\n    return json.loads(text)\n")
+    names: dict[str, Any] = {}
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    try:
+        names["load"]("{bad")
+    except ValueError:
+        trace = traceback.format_exc()
+    output = await analysed(affected_files=[str(path)], error_traces=[trace])
+    first, cause = output["suspects"][0], output["bfros"]["root_cause"]
+    assert first["line_start"] == 5
+    assert "called `loads`" in first["evidence_for"][0]["observation"]
+    assert (cause["kind"], cause["determined"]) == ("rejected_by_library", False)
+    assert "`text` is a parameter of `load`: its callers pass it" in cause["contributing_factors"]
+    assert output["bfros"]["optimal_solution"]["determined"] is False
+
+
+async def test_a_failed_assertion_of_a_test_leads_to_what_it_called(tmp_path):
+    code, test = tmp_path / "price.py", tmp_path / "test_price.py"
+    code.write_text("def total(a, b):\n    return a - b\n")
+    test.write_text("from price import total\n\n\ndef test_total():\n    assert total(1, 2) == 3\n")
+    trace = (
+        "________ test_total ________\n\n    def test_total():\n>       assert total(1, 2) == 3\n"
+        "E       assert -1 == 3\nE        +  where -1 = total(1, 2)\n\n"
+        f"{test.name}:5: AssertionError\n"
+    )
+    output = await analysed(affected_files=[str(code), str(test)], error_traces=[trace])
+    found = {(item["function"], item["line_start"]) for item in output["suspects"][:2]}
+    assert found == {("total", 1), ("test_total", 5)}
+
+
+def commit_all(folder: Path) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
+
+
+async def test_lines_that_differ_from_the_last_commit_are_evidence(shop):
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    path, trace = shop
+    path.write_text(SHOP.replace('"Hello "', '"Hi "'))
+    commit_all(path.parent)
+    path.write_text(SHOP)
+    output = await analysed(
+        affected_files=[str(path)], error_traces=[trace], analysis_depth="standard"
+    )
+    said = [item["observation"] for item in output["suspects"][0]["evidence_for"]]
+    assert "these lines, or lines near them, differ from the last commit" in said
+    assert output["history"][0]["commit"] == ""
 
 
 async def test_a_syntax_error_is_found_without_any_trace(tmp_path):

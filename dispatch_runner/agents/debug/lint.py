@@ -229,4 +229,6 @@ async def _output(
     if done.returncode not in (0, 1):
         said = done.stderr.text(500).strip() or done.stdout.text(500).strip()
         raise ToolProblem(f"{name} ended with {done.returncode}: {said}")
+    if done.stdout.truncated:
+        raise ToolProblem(f"{name} found more than the {OUTPUT_LIMIT:,} bytes that are read of it")
     return done.stdout.text()

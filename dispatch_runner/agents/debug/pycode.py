@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import threading
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,8 +89,10 @@ class PyCode:
         for node in sorted(self.statements, key=_size, reverse=True):
             for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
                 known = found.get(line)
-                same = known is not None and _size(known[0]) == _size(node)
-                found[line] = [*known, node] if known is not None and same else [node]
+                if known is not None and _size(known[0]) == _size(node):
+                    known.append(node)
+                else:
+                    found[line] = [node]
         return found
 
     def function_at(self, line: int) -> Function | None:
@@ -135,9 +138,9 @@ def _size(node: ast.stmt) -> tuple[bool, int]:
 
 
 def _expressions(statement: ast.stmt) -> Iterator[ast.AST]:
-    waiting: list[ast.AST] = [statement]
+    waiting: deque[ast.AST] = deque([statement])
     while waiting:
-        node = waiting.pop(0)
+        node = waiting.popleft()
         yield node
         waiting.extend(
             child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt)

@@ -135,7 +135,7 @@ PHRASES: tuple[Phrase, ...] = (
         "print the value and its bounds before this line",
     ),
     _phrase(
-        r"divi(?:ded|sion|de) by zero|/ by zero|divided by 0",
+        r"(?:divided|division|divide) by zero|/ by zero|divided by 0",
         "division_by_zero",
         "the divisor is zero at this line",
         "handle zero before the division",
