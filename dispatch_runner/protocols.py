@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,34 @@ class CallLog:
     mcp_calls: list[McpCall] = field(default_factory=list)
     stdout_file: str | None = None
     stderr_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswer:
+    """What a tool said, or why it said nothing. A failure is a value here, too."""
+
+    status: Literal["ok", "error", "not_assessed"]
+    """`error`: the tool was called and failed; `not_assessed`: there is no such tool, or its server
+    cannot be reached. Neither is data."""
+    output: Any = None
+    """JSON, after `ok`."""
+    reason: str | None = None
+    """Why there is no output."""
+
+
+class Tools(Protocol):
+    """Tools that agents may call by their logical names, such as `assess_code_quality`."""
+
+    async def call(self, tool: str, arguments: JsonObject, log: CallLog) -> ToolAnswer:
+        """Calls a tool within its time limit and adds the call to the log. Never raises for a failure."""
+        ...
+
+
+class NoTools:
+    """Nothing to call: every answer is `not_assessed`."""
+
+    async def call(self, tool: str, arguments: JsonObject, log: CallLog) -> ToolAnswer:
+        return ToolAnswer("not_assessed", reason="no tools are configured")
 
 
 @dataclass(slots=True)
@@ -57,6 +85,7 @@ class AgentCall:
     hurry: Event
     """Set when grace times must be skipped: a second signal arrived."""
     log: CallLog = field(default_factory=CallLog)
+    tools: Tools = field(default_factory=NoTools)
 
 
 @dataclass(slots=True)

@@ -21,7 +21,15 @@ from dispatch_runner.events import AttemptFailed, Observer
 from dispatch_runner.models import ErrorType, JsonObject, Task, TaskError, TaskStatus, Usage
 from dispatch_runner.models.trace import Attempt, McpCall, TraceEvent
 from dispatch_runner.paths import AllowedRoots
-from dispatch_runner.protocols import Agent, AgentCall, Answer, CallLog, InputProblem
+from dispatch_runner.protocols import (
+    Agent,
+    AgentCall,
+    Answer,
+    CallLog,
+    InputProblem,
+    NoTools,
+    Tools,
+)
 from dispatch_runner.references import resolve
 
 BACKOFF_FIRST_SECONDS = 1.0
@@ -97,6 +105,7 @@ class Surroundings:
     """Set by a second signal: grace times are skipped."""
     output_prefix: Callable[[str], Path] | None = None
     """Where a task's programs write what they print."""
+    tools: Tools = field(default_factory=NoTools)
 
 
 class Attempting:
@@ -159,6 +168,7 @@ class Attempting:
             output_prefix=around.output_prefix(task.task_id) if around.output_prefix else None,
             hurry=around.hurry,
             log=log,
+            tools=around.tools,
         )
         answer = await agent.backend.answer(agent.role, call)
         outcome.usage = answer.usage

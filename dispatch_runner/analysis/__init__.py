@@ -1,0 +1,1 @@
+"""Real tools on real code, shared by the agents and the quality server: linters, metrics, their places."""

@@ -1,0 +1,1 @@
+"""Model Context Protocol: tools that we serve, and servers whose tools we use."""
