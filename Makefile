@@ -44,7 +44,8 @@ types: install ## mypy, strict
 
 check: lint imports types ## everything but the tests
 
-schemas: install ## regenerate schemas/ and the help page
+schemas: install ## regenerate schemas/, the compiled validators and the help page
+	$(BIN)/python -m dispatch_runner.models.validators
 	$(BIN)/python -m dispatch_runner schema --write schemas
 	$(BIN)/python -m dispatch_runner.cli.help_page
 

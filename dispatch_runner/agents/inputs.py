@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
-from dispatch_runner.models import JsonObject, Model
+from dispatch_runner.models import JsonObject
+from dispatch_runner.models.base import Model
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import InputProblem
 
@@ -77,7 +78,8 @@ def _problem(
     if kind in MODEL_TYPE_ERRORS or kind.endswith("_type"):
         return InputProblem(location, "invalid_type", f"field {field}: {text}, not {_shown(value)}")
     code = "out_of_range" if kind in BOUND_ERRORS else "invalid_value"
-    return InputProblem(location, code, f"field {field}: {text}, not {_shown(value)}")
+    said = f"field {field}: {text}, not {_shown(value)}"
+    return InputProblem(location, code, said, _alternative(value, message))
 
 
 def _unknown(location: Location, names: Sequence[str]) -> InputProblem:
@@ -87,6 +89,17 @@ def _unknown(location: Location, names: Sequence[str]) -> InputProblem:
     close = difflib.get_close_matches(name[:SHOWN_CHARACTERS], names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known fields: {', '.join(names)}"
     return InputProblem(location, "unknown_field", f"field {_spelled(location)} is not known", hint)
+
+
+def _alternative(value: object, message: str) -> str | None:
+    """The permitted value that was probably meant: pydantic quotes them in its message."""
+    import difflib
+    import re
+
+    permitted = {name.lower(): name for name in re.findall(r"'([^']*)'", message)}
+    word = value.lower()[:SHOWN_CHARACTERS] if isinstance(value, str) else ""
+    close = difflib.get_close_matches(word, permitted, n=1)
+    return f"did you mean {permitted[close[0]]!r}?" if close else None
 
 
 def _spelled(location: Location) -> str:

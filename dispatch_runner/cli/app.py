@@ -1,8 +1,11 @@
 """The commands and their flags, declared for Typer. What they do is in the modules beside this one."""
 
+import os
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from enum import StrEnum
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from dispatch_runner.cli.answers import answer_usage
-from dispatch_runner.cli.channel import Channel
+from dispatch_runner.cli.channel import Channel, print_text
 from dispatch_runner.cli.run import RunOptions, run_request
 from dispatch_runner.cli.signals import Signals
 from dispatch_runner.settings import Flags
@@ -27,6 +30,7 @@ app = typer.Typer(
     dispatch-runner validate tasks.json     check it and show the plan, run nothing
     dispatch-runner schema request          what a request may hold
     dispatch-runner agents                  who can do the work here
+    dispatch-runner --install-completion zsh    or bash, or fish
 
     Without a command, `run` is meant; its flags are in `dispatch-runner run --help`. Progress goes to
     stderr.
@@ -44,7 +48,9 @@ app = typer.Typer(
     context_settings=_CONTEXT,
 )
 traces_app = typer.Typer(
-    help="The records of earlier dispatches: list, show, prune.", context_settings=_CONTEXT
+    help="The records of earlier dispatches: list, show, prune.",
+    rich_markup_mode=None,
+    context_settings=_CONTEXT,
 )
 app.add_typer(traces_app, name="traces")
 
@@ -407,22 +413,29 @@ def invoke(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:
             obj=Invocation(channel, signals),
         )
     except TyperException as error:
-        return answer_usage(channel, *explained(error, arguments))
+        return answer_usage(channel, *_explained(error))
     return code if isinstance(code, int) else 0
 
 
-def explain_to_people(arguments: Sequence[str]) -> None:
-    """Prints the help of a command, or serves shell completion, on the ordinary stdout; and exits."""
-    typer.main.get_command(app).main(list(arguments), prog_name="dispatch-runner")
+def explain_to_people(arguments: Sequence[str]) -> int:
+    """Prints a help page, or serves shell completion, on the ordinary stdout."""
+    from dispatch_runner.cli.completion import INSTALL, SHOW, serve_completion
+
+    if arguments and arguments[0] in {INSTALL, SHOW}:
+        return serve_completion(arguments, Channel.set_aside())
+    command = typer.main.get_command(app)
+    if "_DISPATCH_RUNNER_COMPLETE" in os.environ:
+        command.main(list(arguments), prog_name="dispatch-runner")  # exits
+    try:
+        with redirect_stdout(StringIO()) as page:
+            command.main(list(arguments), prog_name="dispatch-runner", standalone_mode=False)
+    except TyperException as error:
+        return answer_usage(Channel.set_aside(), *_explained(error))
+    return print_text(page.getvalue())
 
 
-def explained(error: TyperException, arguments: Sequence[str]) -> tuple[str, str]:
+def _explained(error: TyperException) -> tuple[str, str]:
     """What is wrong with the arguments, and where to look."""
-    told = getattr(error, "format_message", None)
-    message = told() if told is not None else str(error)
-    return message, f"see 'dispatch-runner {_named(arguments)}--help'"
-
-
-def _named(arguments: Sequence[str]) -> str:
-    first = arguments[0] if arguments else ""
-    return "" if first.startswith("-") else f"{first} "
+    context = getattr(error, "ctx", None)
+    command = "dispatch-runner" if context is None else context.command_path
+    return error.format_message(), f"see '{command} --help'"

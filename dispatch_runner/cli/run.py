@@ -110,7 +110,9 @@ def read_request(file: Path | None) -> bytes:
         with file.open("rb", buffering=0) as opened:
             return _read_all(opened.fileno())
     except OSError as error:
-        raise Unusable(f"cannot read {_quoted(file)}: {error.strerror}", _hint(str(file))) from error
+        raise Unusable(
+            f"cannot read {_quoted(file)}: {error.strerror}", _hint(str(file))
+        ) from error
 
 
 def _read_stdin() -> bytes:
@@ -148,7 +150,7 @@ def _hint(file: str) -> str:
     """A misspelt command, and JSON as an argument, look like a file name here."""
     from difflib import get_close_matches
 
-    from dispatch_runner.cli.main import COMMANDS
+    from dispatch_runner.cli.commands import COMMANDS
 
     if file.lstrip().startswith(("{", "[")):
         return "a request is not an argument: pipe it in"

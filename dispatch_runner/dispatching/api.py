@@ -8,6 +8,7 @@ async with Session() as session:
     print(await session.result(first))
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -136,7 +137,7 @@ class Session:
         return names
 
     def _named(self, task: Task | Mapping[str, Any], place: int) -> JsonObject:
-        document = task.model_dump(exclude_unset=True) if isinstance(task, Task) else dict(task)
+        document = _given(task) if isinstance(task, Task) else dict(task)
         document.setdefault("task_id", f"task-{len(self._known) + place + 1}")
         return document
 
@@ -150,7 +151,15 @@ class Session:
 
 def _plain(request: Request | Mapping[str, Any] | bytes | str) -> bytes | JsonObject:
     if isinstance(request, Request):
-        return request.model_dump(exclude_unset=True)
+        return {
+            **_given(request), "config": _given(request.config), "tasks": list(map(_given, request.tasks))
+        }  # fmt: skip
     if isinstance(request, str):
         return request.encode("utf-8", "surrogatepass")
     return request if isinstance(request, bytes) else dict(request)
+
+
+def _given(part: Request | Task | Config) -> JsonObject:
+    """The fields that say something: null means the default."""
+    fields = {item.name: getattr(part, item.name) for item in dataclasses.fields(part)}
+    return {name: value for name, value in fields.items() if value is not None}

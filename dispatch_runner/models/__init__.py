@@ -1,6 +1,6 @@
 """The documents: request, result, trace, index. Pure data, no I/O."""
 
-from dispatch_runner.models.base import JsonObject, Model
+from dispatch_runner.models.json import JsonObject
 from dispatch_runner.models.request import Config, Request, RunWhen, Task
 from dispatch_runner.models.result import (
     DispatchStatus,
@@ -22,7 +22,6 @@ __all__ = [
     "ErrorType",
     "Interruption",
     "JsonObject",
-    "Model",
     "Problem",
     "Rejection",
     "Request",

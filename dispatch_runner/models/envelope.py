@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dispatch_runner.models.base import JsonObject
+from dispatch_runner.models.json import JsonObject
 
 
 @dataclass(slots=True)

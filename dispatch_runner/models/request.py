@@ -1,27 +1,38 @@
-"""The request: what a caller pipes in."""
+"""The request: what a caller pipes in.
 
-from typing import Annotated, Literal
+Plain dataclasses, so that a run need not build pydantic models, which costs more than the rest of its
+start. Pydantic's view of them (constraints, schemas, validators) is in `constraints` and `validators`.
+"""
 
-from pydantic import Field
+from __future__ import annotations
 
-from dispatch_runner.models.base import JsonObject, Model
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from dispatch_runner.models.json import JsonObject
+
+if TYPE_CHECKING:
+    from dispatch_runner.models.constraints import (
+        Amount,
+        CorrelationId,
+        Retries,
+        Seconds,
+        TaskId,
+        Tasks,
+        Text,
+        Workers,
+    )
 
 RunWhen = Literal["all_success", "all_done", "one_success"]
 
-_PRINTABLE = r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+$"
-_UUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-
-# The patterns are for the JSON Schema only: pre-flight checks the same with better words.
-TaskId = Annotated[
-    str, Field(min_length=1, max_length=200, json_schema_extra={"pattern": _PRINTABLE})
-]
-CorrelationId = Annotated[str, Field(json_schema_extra={"format": "uuid", "pattern": _UUID})]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Amount = Annotated[int, Field(ge=1)]
+_STRICT = {"extra": "forbid", "strict": True}
 
 
-class Task(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
     """One node of the graph: an agent, its input, and what it waits for."""
+
+    __pydantic_config__: ClassVar = _STRICT
 
     task_id: TaskId
     """Unique in the request. Any printable text; file names are percent-quoted, not forbidden."""
@@ -32,19 +43,19 @@ class Task(Model):
     input_data: JsonObject
     """The agent's input, checked against the agent's own schema before anything starts.
     A string may hold `${tasks.ID.output.PATH}`, the output of a direct or indirect dependency."""
-    dependencies: list[str] = []
+    dependencies: list[str] = field(default_factory=list)
     """Ids of the tasks that must settle first. They exist, are not the task itself, and form no cycle."""
     priority: int = 0
     """Higher first among ready tasks."""
     timeout_seconds: Seconds | None = None
     """Wall-clock limit of one attempt, in seconds. Default: `config.timeout_seconds`."""
-    retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    retries: Retries | None = None
     """Further attempts after a transient failure. Default: `config.retries`."""
     estimated_seconds: Seconds | None = None
     """Expected duration in seconds; used only to order the critical path and for the plan."""
-    modifies_files: list[str] = []
+    modifies_files: list[str] = field(default_factory=list)
     """Absolute paths or globs that the task writes: write locks, held while it runs."""
-    resources: dict[str, Amount] = {}
+    resources: dict[str, Amount] = field(default_factory=dict)
     """Units of limits that the operator defined, such as `{"anthropic": 1}`; held while it runs."""
     run_when: RunWhen = "all_success"
     """Which outcomes of the dependencies release the task. `all_success`: every one succeeded;
@@ -52,32 +63,38 @@ class Task(Model):
     least one succeeded."""
 
 
-class Config(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
     """How the dispatch runs. An operator's limit (flag, environment, file) can be lowered, never raised."""
 
-    max_workers: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    __pydantic_config__: ClassVar = _STRICT
+
+    max_workers: Workers | None = None
     """Tasks running at once. Default: 5."""
     timeout_seconds: Seconds | None = None
     """Default wall-clock limit of one attempt, in seconds. Default: 300."""
     dispatch_timeout_seconds: Seconds | None = None
     """Limit of the whole dispatch in seconds; what has not finished then is cancelled and reported.
     Default: none."""
-    trace_dir: Annotated[str, Field(min_length=1)] | None = None
+    trace_dir: Text | None = None
     """Folder of the run folders and indexes, relative to the working directory. Default: `./traces`."""
-    retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    retries: Retries | None = None
     """Default further attempts after a transient failure. Default: 2."""
     fail_fast: bool | None = None
     """Whether the first failure stops new starts and cancels what runs. Default: false."""
 
 
-class Request(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
     """One dispatch: the tasks and how to run them."""
 
-    tasks: Annotated[list[Task], Field(min_length=1)]
+    __pydantic_config__: ClassVar = _STRICT
+
+    tasks: Tasks
     """The graph, in the order in which the results are reported."""
-    config: Config = Config.model_construct()
+    config: Config = Config()
     """How to run it."""
     correlation_id: CorrelationId | None = None
     """UUID that links everything of this dispatch. Default: generated."""
-    metadata: JsonObject = {}
+    metadata: JsonObject = field(default_factory=dict)
     """Copied to the index untouched."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from dispatch_runner.models.base import JsonObject
+from dispatch_runner.models.json import JsonObject
 
 
 class TaskStatus(StrEnum):

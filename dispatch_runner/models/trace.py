@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dispatch_runner.models.base import JsonObject
+from dispatch_runner.models.json import JsonObject
 from dispatch_runner.models.result import Summary, TaskError, TaskStatus, Usage
 
 

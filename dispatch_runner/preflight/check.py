@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from dispatch_runner.models import Config, JsonObject, Request
 from dispatch_runner.paths import AllowedRoots, identity
@@ -14,7 +14,7 @@ from dispatch_runner.preflight.relations import Relations
 from dispatch_runner.preflight.surroundings import check_agents, check_files, check_limits
 from dispatch_runner.protocols import Agents
 
-REQUEST_FIELDS = frozenset({*Request.model_fields, "$schema"})
+REQUEST_FIELDS = frozenset({*(field.name for field in fields(Request)), "$schema"})
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -68,7 +68,7 @@ def check(
         check_limits(entries, limits, problems)
         check_files(entries, roots, problems)
         problems.raise_if_any()
-        request = Request.model_construct(
+        request = Request(
             tasks=[entry.task for entry in entries if entry.task],
             config=config,
             correlation_id=document.get("correlation_id"),
@@ -97,14 +97,13 @@ def _check_top(document: JsonObject, problems: Problems) -> None:
 
 
 def _read_config(document: JsonObject, roots: AllowedRoots, problems: Problems) -> Config:
-    default: Config = Request.model_fields["config"].default
     if "config" not in document:
-        return default
+        return Config()
     config = shape.read_config(document["config"], problems)
     wanted = isinstance(document["config"], dict) and document["config"].get("trace_dir")
     if isinstance(wanted, str) and wanted:
         _check_trace_dir(wanted, roots, problems)
-    return config or default
+    return config or Config()
 
 
 def _check_trace_dir(wanted: str, roots: AllowedRoots, problems: Problems) -> None:

@@ -8,13 +8,14 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from typing import Any
 
-from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
 from dispatch_runner.models import JsonObject, Rejection, Request, Result
+from dispatch_runner.models.constraints import adapter
 from dispatch_runner.models.envelope import Envelope
 from dispatch_runner.models.trace import Index, Trace
 from dispatch_runner.protocols import Agents
@@ -71,7 +72,7 @@ def _of_agents(agents: Agents) -> Iterator[tuple[str, Any, JsonSchemaMode]]:
 
 
 def _schema(title: str, kind: Any, mode: JsonSchemaMode) -> JsonObject:
-    body = TypeAdapter(kind).json_schema(mode=mode, schema_generator=_Generator)
+    body = adapter(kind).json_schema(mode=mode, schema_generator=_Generator)
     if kind is Request:
         where = {"type": "string", "description": "Of this schema, so that editors can validate."}
         body["properties"] = {**body["properties"], "$schema": where}
@@ -85,7 +86,11 @@ class _Generator(GenerateJsonSchema):
         return _documented(super().model_schema(schema), schema["cls"])
 
     def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
-        return _documented(super().dataclass_schema(schema), schema["cls"])
+        body = _documented(super().dataclass_schema(schema), schema["cls"])
+        for item in fields(schema["cls"]):
+            if self.mode == "validation" and item.default_factory is not MISSING:
+                body["properties"][item.name]["default"] = item.default_factory()
+        return body
 
     def field_is_required(
         self,

@@ -5,22 +5,25 @@ hostile document can hold by the million (unknown keys, items of a wrong type) i
 pydantic can make a list of errors of it.
 """
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import fields as fields_of
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic_core import ValidationError
 
-from dispatch_runner.models import Config, JsonObject, Model, Task
+from dispatch_runner.models import Config, JsonObject, Task
+from dispatch_runner.models.validators import validator
 from dispatch_runner.preflight.problems import Problems, describe, listed, quote
 
-M = TypeVar("M", bound=Model)
 Location = tuple[str | int, ...]
 
 MAX_UNSIFTED = 1_000
 """Lists and maps up to this length go to pydantic as they are."""
 
-TASK_FIELDS = frozenset(Task.model_fields)
-CONFIG_FIELDS = frozenset(Config.model_fields)
+_validate_task = validator(Task).validate_python
+_validate_config = validator(Config).validate_python
+TASK_FIELDS = frozenset(field.name for field in fields_of(Task))
+CONFIG_FIELDS = frozenset(field.name for field in fields_of(Config))
 _TEXT_LISTS = ("dependencies", "modifies_files")
 
 HABITS = {
@@ -58,7 +61,7 @@ _EXPECTED = {
     "bool_type": "true or false",
     "list_type": "a list",
     "dict_type": "an object",
-    "model_type": "an object",
+    "dataclass_type": "an object",
     "string_unicode": "a string without lone surrogates",
 }
 _BOUNDS = {
@@ -80,7 +83,7 @@ def read_task(
     """
     if _is_plain(item):
         try:
-            return Task.model_validate(item), item  # type: ignore[return-value]
+            return _validate_task(item), item  # type: ignore[return-value]
         except ValidationError:
             pass
     if not isinstance(item, dict):
@@ -100,19 +103,23 @@ def read_config(item: object, problems: Problems) -> Config | None:
     unknown = item.keys() - CONFIG_FIELDS
     report_unknown(unknown, ("config",), CONFIG_FIELDS, problems, None)
     known = {name: item[name] for name in item if name in CONFIG_FIELDS}
-    config = validate(Config, known, ("config",), problems, None)
+    config: Config | None = validate(_validate_config, known, ("config",), problems, None)
     return None if unknown else config
 
 
 def validate(
-    model: type[M], fields: JsonObject, location: Location, problems: Problems, task_id: object
-) -> M | None:
-    """The model, or null after adding every problem. Fields that are wrong are removed from `fields`.
+    validator: Callable[[object], Any],
+    fields: JsonObject,
+    location: Location,
+    problems: Problems,
+    task_id: object,
+) -> Any:
+    """What the validator makes, or null after adding every problem. Fields that are wrong are removed from `fields`.
 
     The caller bounds the number of errors by sifting what may be long.
     """
     try:
-        return model.model_validate(fields)
+        return validator(fields)
     except ValidationError as error:
         for item in error.errors(include_url=False):
             _report(item, location, problems, task_id)
@@ -181,7 +188,7 @@ def _read_carefully(
             fields[name] = _only_text(fields[name], place, problems, task_id)
     if isinstance(fields.get("resources"), dict):
         fields["resources"] = _only_amounts(fields["resources"], location, problems, task_id)
-    task = validate(Task, fields, location, problems, task_id)
+    task: Task | None = validate(_validate_task, fields, location, problems, task_id)
     if alias:
         fields["depends_on"] = True
     return (None if len(problems.found) + problems.left_out > before else task), fields

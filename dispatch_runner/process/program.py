@@ -61,8 +61,8 @@ async def run(
     let us signal, because it changed its user, is not ended.
 
     Raises:
-        AgentError: the program could not be started; retryable when the machine was only short of
-            something for more than a second.
+        AgentError: the program could not be started; retryable when the machine was short of
+            something, and stayed so while it was waited for (0.8 seconds).
         RecordError: an output file could not be written.
     """
     hurry = hurry or anyio.Event()

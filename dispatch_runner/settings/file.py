@@ -17,7 +17,7 @@ from dispatch_runner.settings.values import Location, line_of
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from dispatch_runner.models import Model
+    from dispatch_runner.models.base import Model
     from dispatch_runner.settings.schema import AgentSettings, Document, LimitSettings
 
 MOST_BYTES = 1 << 20

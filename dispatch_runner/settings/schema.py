@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from dispatch_runner.models import Config, Model
-from dispatch_runner.models.request import Amount, Seconds
+from dispatch_runner.models.base import Model
+from dispatch_runner.models.constraints import Amount, Retries, Seconds, Workers
 from dispatch_runner.settings.names import backend_problem
 
 
@@ -39,9 +39,21 @@ Command = Annotated[
 ]
 
 
-class Defaults(Config):
-    """`[defaults]`: limits and choices for every dispatch."""
+class Defaults(Model):
+    """`[defaults]`: limits and choices for every dispatch; the limits as in a request's `config`."""
 
+    max_workers: Workers | None = None
+    """Most tasks running at once."""
+    timeout_seconds: Seconds | None = None
+    """Most seconds of one attempt."""
+    dispatch_timeout_seconds: Seconds | None = None
+    """Most seconds of the whole dispatch."""
+    trace_dir: Text | None = None
+    """Folder of the run folders and indexes."""
+    retries: Retries | None = None
+    """Most further attempts after a transient failure."""
+    fail_fast: bool | None = None
+    """Whether the first failure stops new starts and cancels what runs."""
     backend: Backend | None = None
     """What answers for the roles whose own definition does not say: `offline` or `command`."""
     allow_paths: list[Text] = []
@@ -71,7 +83,7 @@ class AgentSettings(Model):
     """Most seconds of one attempt."""
     max_concurrency: Amount | None = None
     """Most tasks of this agent at once."""
-    retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    retries: Retries | None = None
     """Most further attempts after a transient failure."""
     resources: dict[str, Amount] = {}
     """Units of limits that every task of this agent takes while it runs."""

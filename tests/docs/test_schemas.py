@@ -11,14 +11,16 @@ from jsonschema import Draft202012Validator
 from dispatch_runner.dispatching.schemas import all_schemas
 from dispatch_runner.errors import RequestRejected
 from dispatch_runner.models import (
-    Model,
     Problem,
     Rejection,
     Result,
     Summary,
+    Task,
     TaskError,
     TaskResult,
+    validators,
 )
+from dispatch_runner.models.base import Model
 from dispatch_runner.models.envelope import Envelope
 from dispatch_runner.models.result import ErrorType, TaskStatus, Usage
 from dispatch_runner.models.trace import Attempt, Index, IndexEntry, McpCall, Trace, TraceEvent
@@ -198,3 +200,21 @@ def test_the_request_schema_and_the_checks_agree(document: Any) -> None:
     except RequestRejected:
         admitted = False
     assert Draft202012Validator(CONTRACT["request"]).is_valid(document) == admitted
+
+
+def test_compiled_validators_are_those_of_the_dataclasses() -> None:
+    assert validators.COMPILED.read_bytes() == validators.render(), "run `make schemas`"
+
+
+def test_another_version_of_pydantic_core_only_costs_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "compiled.json"
+    other.write_bytes(orjson.dumps({"pydantic_core": "0.0.1"}))
+    monkeypatch.setattr(validators, "COMPILED", other)
+    validators._schemas.cache_clear()
+    try:
+        task = validators.validator(Task).validate_python(MINIMAL)
+    finally:
+        validators._schemas.cache_clear()
+    assert task == Task(**MINIMAL)

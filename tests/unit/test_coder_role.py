@@ -1,6 +1,7 @@
 """The role as the engine sees it: a file in place, or a cause and no file."""
 
 import hashlib
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,22 @@ def call(folder: Path, **changes: Any) -> AgentCall:
     )  # fmt: skip
 
 
+def text(path: str | Path) -> str:
+    return Path(path).read_text()
+
+
+def put(path: str | Path, content: str) -> None:
+    Path(path).write_text(content)
+
+
+def mode(path: str | Path) -> int:
+    return stat.S_IMODE(Path(path).stat().st_mode)
+
+
+def is_there(path: str | Path) -> bool:
+    return Path(path).exists()
+
+
 async def run(made: AgentCall) -> Answer:
     assert ROLE.check_input(made.input, made.roots) == []
     return await ROLE.verify(made, await ROLE.solve(made))
@@ -64,7 +81,7 @@ async def test_the_file_is_where_it_was_asked_for_and_the_output_describes_it(tm
     made = call(tmp_path, validation_level="moderate")
     answer = await run(made)
     output = CoderOutput.model_validate(answer.output, strict=False)
-    data = Path(made.input["output_path"]).read_bytes()
+    data = text(made.input["output_path"]).encode()
 
     assert output.generated_file == made.input["output_path"]
     assert output.sha256 == hashlib.sha256(data).hexdigest()
@@ -89,7 +106,7 @@ async def test_every_contract_of_the_corpus_passes_strict(tmp_path, contract):
 async def check_contract(folder: Path, contract: Path, level: str) -> None:
     node_type = contract.stem.rsplit("_", 1)[1].capitalize()
     made = call(
-        folder, contract_description=contract.read_text(), node_type=node_type,
+        folder, contract_description=text(contract), node_type=node_type,
         output_path=str(folder / f"node_{contract.stem}.py"), validation_level=level,
     )  # fmt: skip
     output = (await run(made)).output
@@ -108,7 +125,7 @@ async def test_profiles_without_a_base_library_pass_strict(tmp_path, contract, p
     node_type = contract.stem.rsplit("_", 1)[1].capitalize()
     made = call(
         tmp_path,
-        contract_description=contract.read_text(),
+        contract_description=text(contract),
         node_type=node_type,
         profile=profile,
         validation_level="strict",
@@ -131,38 +148,38 @@ async def test_a_profile_whose_base_library_is_missing_is_unverified_beyond_leni
 async def test_folders_on_the_way_are_made(tmp_path):
     made = call(tmp_path, output_path=str(tmp_path / "a" / "b" / "node_words_compute.py"))
 
-    assert Path((await run(made)).output["generated_file"]).is_file()
+    assert is_there((await run(made)).output["generated_file"])
 
 
 async def test_the_file_has_the_usual_mode_and_nothing_else_is_left_beside_it(tmp_path):
     made = call(tmp_path)
     await run(made)
 
-    assert stat.S_IMODE(Path(made.input["output_path"]).stat().st_mode) & 0o600 == 0o600
+    assert mode(made.input["output_path"]) & 0o600 == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["node_words_compute.py", "records"]
 
 
 async def test_a_file_that_exists_is_kept_without_overwrite_and_replaced_with_it(tmp_path):
     made = call(tmp_path)
     path = Path(made.input["output_path"])
-    path.write_text("precious")
+    put(path, "precious")
 
     error = await refused(made)
     assert (error.type, error.details["code"]) == (ErrorType.INVALID_INPUT, "output_exists")
-    assert path.read_text() == "precious"
+    assert text(path) == "precious"
 
     await run(call(tmp_path, overwrite=True))
-    assert "class NodeWordsCompute" in path.read_text()
+    assert "class NodeWordsCompute" in text(path)
 
 
 async def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path):
     made = call(tmp_path)
     answer = await ROLE.solve(made)
     path = Path(made.input["output_path"])
-    path.write_text("precious")
+    put(path, "precious")
 
     assert (await refused(made, answer)).details["code"] == "output_exists"
-    assert path.read_text() == "precious"
+    assert text(path) == "precious"
 
 
 async def test_a_folder_that_becomes_a_link_out_is_not_followed(tmp_path, tmp_path_factory):
@@ -213,8 +230,6 @@ async def test_a_contract_in_a_context_file_is_used(tmp_path):
 
 
 async def test_a_pipe_among_the_context_files_does_not_hang(tmp_path):
-    import os
-
     os.mkfifo(tmp_path / "pipe")
     with anyio.fail_after(5):
         error = await refused(call(tmp_path, context_files=[str(tmp_path / "pipe")]))
@@ -233,23 +248,23 @@ async def test_a_file_that_fails_a_gate_is_kept_beside_the_trace_only(tmp_path):
     assert error.message.startswith("failed at level lenient: 'syntax'")
     assert error.details["gates"][0]["findings"][0]["line"] == 1
     kept = Path(error.details["rejected_file"])
-    assert (kept.name, kept.read_text()) == ("t.rejected.py", BROKEN)
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert not Path(made.input["output_path"]).exists()
+    assert (kept.name, text(kept)) == ("t.rejected.py", BROKEN)
+    assert mode(kept) == 0o600
+    assert not is_there(made.input["output_path"])
 
 
 async def test_what_another_backend_wrote_itself_is_judged_and_taken_away_when_it_fails(tmp_path):
     made = call(tmp_path)
     path = Path(made.input["output_path"])
-    path.write_text("X = 1\n")
+    put(path, "X = 1\n")
     assert (await ROLE.verify(made, Answer({"text": "done"}))).output["generated_file"] == str(path)
 
-    path.write_text(BROKEN)
+    put(path, BROKEN)
     error = await refused(made, Answer({"text": "done"}))
 
     assert error.type is ErrorType.CHECK_FAILED
-    assert not path.exists()
-    assert Path(error.details["rejected_file"]).read_text() == BROKEN
+    assert not is_there(path)
+    assert text(error.details["rejected_file"]) == BROKEN
 
 
 async def test_an_agent_that_wrote_nothing_did_not_succeed(tmp_path):

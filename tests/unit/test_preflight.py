@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from dispatch_runner.errors import RequestRejected
-from dispatch_runner.models import Config, JsonObject, Problem
+from dispatch_runner.models import Config, JsonObject, Problem, Task
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.preflight.check import Checked, check
 from dispatch_runner.preflight.document import from_object, parse
@@ -91,7 +91,7 @@ def test_valid_request_is_admitted_with_everything_in_it(tmp_path: Path) -> None
     request = checked.request
     assert checked.warnings == []
     assert [it.task_id for it in request.tasks] == ["a", "b"]
-    assert request.tasks[1].model_dump(exclude_unset=True) == second
+    assert request.tasks[1] == Task(**second)
     assert request.config == Config(max_workers=3, trace_dir="traces", fail_fast=True)
     assert (request.correlation_id, request.metadata) == (UUID, {"k": [1]})
 

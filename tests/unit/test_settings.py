@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dispatch_runner.errors import SettingsError
 from dispatch_runner.models import Config, Task
+from dispatch_runner.models.validators import validator
 from dispatch_runner.settings import (
     EffectiveConfig,
     Flags,
@@ -155,6 +156,9 @@ def test_a_wrong_value_names_its_variable(tmp_path: Path, variable: str, text: s
     assert len(str(caught.value)) < 250
 
 
+read_config = validator(Config).validate_python
+
+
 @pytest.mark.parametrize(
     ("key", "lowest", "highest"), [("max_workers", 1, 10_000), ("retries", 0, 10)]
 )
@@ -163,12 +167,12 @@ def test_flags_and_requests_have_the_same_ranges(
 ) -> None:
     for value in (lowest, highest):
         assert getattr(load(Flags(**{key: value}), {}, tmp_path), key) == value
-        assert getattr(Config(**{key: value}), key) == value
+        assert getattr(read_config({key: value}), key) == value
     for value in (lowest - 1, highest + 1):
         with pytest.raises(SettingsError):
             load(Flags(**{key: value}), {}, tmp_path)
         with pytest.raises(ValueError, match=key):
-            Config(**{key: value})
+            read_config({key: value})
 
 
 def test_all_wrong_flags_and_variables_are_told_at_once(tmp_path: Path) -> None:

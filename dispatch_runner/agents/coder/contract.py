@@ -91,7 +91,7 @@ def read_contract(contract: Mapping) -> Reading:
     description = text_of(contract.get("description")) or text_of(
         at(contract, "metadata", "description")
     )
-    reading = read_prose(description)
+    reading = read_prose(description, sure_only=True)
     reading.name = reading.class_name = ""
     reading.description = printable(description, 600)
     reading.node_type = _node_type(contract.get("node_type"))

@@ -43,7 +43,9 @@ def generate(
     reading = read(description, context or {})
     plan = make_plan(reading, node_type, output_path, node_name, PROFILES[profile])
     module = WRITERS[node_type](plan)
-    return Generated(module.source(), tuple(module.open_points), tuple(reading.warnings))
+    return Generated(
+        module.source(), tuple(dict.fromkeys(module.open_points)), tuple(reading.warnings)
+    )
 
 
 def read(description: str, context: Mapping[str, str]) -> Reading:

@@ -133,6 +133,8 @@ def _linked(parts: list[str]) -> list[Step]:
 
 def _step_name(text: str) -> str:
     """`validates the order` gives `validate_order`."""
+    if re.fullmatch(r"\s*[a-z][a-z0-9]*(?:_[a-z0-9]+)+\s*", text):
+        return identifier(text)
     words = [word.lower() for word in words_of(text) if word.lower() not in PARTICLES][:4]
     if not words:
         return ""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dispatch_runner.models import Model
+from dispatch_runner.models.base import Model
 
 NodeType = Literal["Effect", "Compute", "Reducer", "Orchestrator"]
 Level = Literal["strict", "moderate", "lenient"]

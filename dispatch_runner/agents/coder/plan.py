@@ -114,9 +114,12 @@ def _fields(
     reading: Reading, operations: list[Operation], node_type: NodeType
 ) -> tuple[tuple[FieldSpec, ...], tuple[FieldSpec, ...]]:
     inputs, outputs = list(reading.input_fields), list(reading.output_fields)
-    if operations:
-        inputs += _merged([op.input_fields for op in operations], inputs)
-        outputs += _merged([op.output_fields for op in operations], outputs)
+    # A node that is no effect has one work method, so its operations only name fields.
+    listed = operations or reading.operations
+    if operations or not inputs:
+        inputs += _merged([op.input_fields for op in listed], inputs)
+    if (operations or not outputs) and node_type != "Reducer":
+        outputs += _merged([op.output_fields for op in listed], outputs)
     if node_type == "Reducer":
         return tuple(inputs), tuple(outputs)
     if not inputs:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dispatch_runner.agents.coder.fields import parse_field
+from dispatch_runner.agents.coder.fields import ARTICLES, parse_field
 from dispatch_runner.agents.coder.machine import read_intents, read_machine, read_steps
 from dispatch_runner.agents.coder.spec import NODE_TYPES, FieldSpec, FieldType, Reading, Retry
 from dispatch_runner.agents.coder.types import type_of_name, type_of_phrase
@@ -41,20 +41,24 @@ KINDS = {
 }  # fmt: skip
 
 TAKES = (
-    r"takes?(?: in)?|taking|supports?|supporting|accepts?|accepting|receives?|receiving|given|requires?|expects?|"
+    r"takes?(?: in)?|taking|(?:compare|merge|combine|join|multiply|add|subtract|divide)s?(?= (?:two|both|three)\b)|"
+    r"accepts?|accepting|given|"
     r"with (?:the )?(?:inputs?|parameters|arguments|fields)|(?:the )?(?:inputs?|parameters|request|events?) "
     r"(?:is|are|has|have|carr(?:y|ies)|contains?|includes?)"
 )
-WITH = r"with|using|from|by|for"
+MAY_TAKE = r"with|supports?|supporting|receives?|receiving|requires?|expects?"
+"""Words after which fields may stand; what stands there has to look like fields."""
+ELSE = r"using|from|by|for|reports?"
+"""Words that end an enumeration."""
 RETURNS = (
     r"returns?|returning|outputs?|outputting|produces?|producing|yields?|yielding|responds? with|"
-    r"responding with|gives?(?: back)?|reports?|and reports|(?:the )?(?:output|response|result) (?:is|are|has|"
+    r"responding with|gives?(?: back)?|(?:the )?(?:output|response|result) (?:is|are|has|"
     r"contains?|includes?)"
 )
 KEEPS = r"keeps?|keeping|tracks?|tracking|maintains?|maintaining|(?:the )?state (?:is|has|holds|keeps|with|contains?|of)|into"
 COMPUTES = r"computes|computing|calculates?|calculating|determines?|determining"
 TRIGGER = re.compile(
-    rf"\b(?:(?P<takes>{TAKES})|(?P<returns>{RETURNS})|(?P<keeps>{KEEPS})|(?P<computes>{COMPUTES})|(?P<with>{WITH}))\b"
+    rf"\b(?:(?P<takes>{TAKES})|(?P<returns>{RETURNS})|(?P<keeps>{KEEPS})|(?P<computes>{COMPUTES})|(?P<may_take>{MAY_TAKE})|(?P<else>{ELSE}))\b"
     r"(?!_)\s*:?",
     re.IGNORECASE,
 )
@@ -72,9 +76,15 @@ NOT_FIELDS = frozenset({
     "output", "input", "something", "everything", "request",
 })  # fmt: skip
 VERB = re.compile(
-    r"^(?:then )?[a-z]+s (?:to|the|an?|it|them|its|their|each|every|all)\b|^[a-z]+s it$"
+    r"^(?:then )?[a-z]+s (?:to|the|an?|it|them|its|their|each|every|all)\b|^[a-z]+s it$|"
+    r"^(?!status|address)[a-z]+[^s\W]s (?!\w+(?:ed|en)\b)[a-z]+"
 )
-"""An item that is another clause: `posts to the API`, `executes it`."""
+"""An item that is another clause: `posts to the API`, `executes it`, `routes matching events`."""
+CLAUSE = re.compile(r"^(?!whether)[^(:]*\b(?:has|have|is|are|was|were|does|shows)\b")
+SPELLED = re.compile(r"[a-z0-9]_[a-z0-9]|`\w+`|\w \(.*\)")
+"""An item with a name in code's spelling, or with notes in brackets."""
+SURE = re.compile(r"tak|accept|given|(?:the )?inputs?|return|output", re.IGNORECASE)
+"""Triggers that speak of fields even in the prose of a contract."""
 SEVERAL = re.compile(
     r"^(?:two|three|four|both) (?P<what>(?:\w+ )??\w+s)(?::? (?P<name>\w+))?$", re.IGNORECASE
 )
@@ -99,10 +109,14 @@ WORD_NUMBERS = {
 }
 
 
-def read_prose(text: str) -> Reading:
-    """Everything that a text in plain English says about a node."""
+def read_prose(text: str, *, sure_only: bool = False) -> Reading:
+    """Everything that a text in plain English says about a node.
+
+    `sure_only`: the text describes a contract that has its own fields, so that only words which
+    cannot mean anything else name some.
+    """
     cut = LONG_WORD.sub(r"\1 ", text[:MAX_PROSE])
-    reading = Reading(text=" ".join(cut.lower().split()))
+    reading = Reading(text=" ".join(cut.lower().split()), sure_only=sure_only)
     if len(text) > MAX_PROSE:
         reading.warnings.append(
             f"only the first {MAX_PROSE:,} characters of the description were read"
@@ -145,26 +159,29 @@ def _read_sections(text: str, reading: Reading) -> str:
 
 
 def _read_section(kind: str, body: list[str], reading: Reading) -> None:
-    text = "\n".join(body)
+    if not kind:
+        return
+    first, *more = body if body and not BULLET.match(body[0]) else ["", *body]
+    sentence, after = _first_sentence(first)
+    text = "\n".join([sentence, *more])
     if kind in {"input", "output", "state"}:
-        first, *more = body if body and not BULLET.match(body[0]) else ["", *body]
-        sentence, _, after = _first_sentence(first)
-        items = list(_items(sentence))
+        items = list(_items(sentence[:MAX_ZONE]))
         items += [BULLET.sub("", line) for line in more if line.strip()]
         _add_fields(kind, items, reading, exact=True)
-        if after.strip():
-            _read_sentence(after, reading)
     elif kind == "steps":
         reading.steps = read_steps(f"steps: {text}")
     elif kind == "machine":
         reading.machine = read_machine(f"states: {text}") or reading.machine
     elif kind == "intents":
         reading.intents = read_intents(f"intents: {text}")
+    for each in _sentences(after):
+        _read_sentence(each, reading)
 
 
-def _first_sentence(text: str) -> tuple[str, str, str]:
+def _first_sentence(text: str) -> tuple[str, str]:
+    """A section's own sentence, and what stands after it in its line."""
     found = re.search(r"\.\s+(?=[A-Z])", text)
-    return (text[: found.start()], ".", text[found.end() :]) if found else (text, "", "")
+    return (text[: found.start()], text[found.end() :]) if found else (text, "")
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -186,13 +203,13 @@ def _read_sentence(sentence: str, reading: Reading) -> None:
         kind = mark.lastgroup or ""
         if index + 1 < len(marks):
             zone = LOOSE_END.sub("", zone)
+        if reading.sure_only and not SURE.match(mark.group(0)):
+            continue
         _read_zone(kind, TAIL.sub("", zone), reading)
 
 
 def _read_zone(kind: str, zone: str, reading: Reading) -> None:
-    items = list(_items(zone[:MAX_ZONE]))
-    if kind != "with":
-        items = _listed(items)
+    items = _listed(list(_items(zone[:MAX_ZONE])))
     if kind == "takes":
         _add_fields("input", items, reading, exact=True)
     elif kind == "returns":
@@ -201,15 +218,16 @@ def _read_zone(kind: str, zone: str, reading: Reading) -> None:
         _add_fields("state", items, reading, exact=len(items) > 1)
     elif kind == "computes":
         _add_fields("computed", items, reading, exact=True)
-    else:
-        spelled = any(re.search(r"[a-z0-9]_[a-z0-9]|`\w+`|\w \(.*\)", item) for item in items)
-        _add_fields("input", items, reading, exact=spelled and len(items) > 1)
+    elif kind == "may_take":
+        spelled = any(SPELLED.search(item) for item in items)
+        short = all(len(ARTICLES.sub("", item).split()) <= 2 for item in items)
+        _add_fields("input", items, reading, exact=spelled and (short or len(items) > 1))
 
 
 def _listed(items: list[str]) -> list[str]:
     """The items up to the next verb, without the word that announces them (`differences: added, ...`)."""
     ends = next((i for i, item in enumerate(items) if i and VERB.match(item)), len(items))
-    kept = items[:ends]
+    kept = [item for item in items[:ends] if not CLAUSE.search(item)]
     head, colon, first = kept[0].partition(": ") if len(kept) > 1 else ("", "", "")
     announced = colon and "(" not in kept[0] and type_of_phrase(first) is None
     return [first, *kept[1:]] if announced and is_plural(head.split()[-1]) else kept

@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from dispatch_runner.agents.coder.gates import Verdict
 
 FORMAT_SECONDS = 20.0
-METHODS = ("execute_{}", "process_{}", "process")
-WORK = {
-    "Effect": "effect",
-    "Compute": "compute",
-    "Reducer": "reduction",
-    "Orchestrator": "orchestration",
-}
 
 
 class CoderRole:
@@ -197,15 +190,15 @@ async def _judge(
     asked: CoderInput, source: bytes, call: AgentCall, *, open_declared: bool
 ) -> "Verdict":
     from dispatch_runner.agents.coder.gates import Candidate, run_gates
+    from dispatch_runner.agents.coder.profiles import PROFILES
 
-    work = WORK[asked.node_type]
     return await run_gates(
         Candidate(
             source=source,
             node_type=asked.node_type,
             level=asked.validation_level,
             stem=PurePosixPath(asked.output_path).stem,
-            methods=[method.format(work) for method in METHODS],
+            methods=[profile.methods[asked.node_type] for profile in PROFILES.values()],
             open_declared=open_declared,
             hurry=call.hurry,
         )

@@ -164,6 +164,8 @@ class Reading:
     operations: list[Operation] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     machine: Machine | None = None
+    sure_only: bool = False
+    """Whether only words that cannot mean anything else name fields."""
     intents: list[IntentRule] = field(default_factory=list)
     retry: Retry = Retry()
     idempotent: bool = True

@@ -58,15 +58,20 @@ def mypy(path: Path) -> list[str] | None:
         "-m",
         "mypy",
         *MYPY_OPTIONS,
-        f"--cache-dir={type_cache()}",
+        f"--cache-dir={type_cache(path.parent / 'types')}",
         path.name,
     ]
 
 
-def type_cache() -> Path:
-    """Where mypy keeps what it learnt of pydantic: a folder of the user's, else of this process."""
+def type_cache(fallback: Path) -> Path:
+    """Where mypy keeps what it learnt of pydantic: a folder of the user's that can be written."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - no home is no error
-    return Path(home) / "dispatch-runner" / "mypy"
+    folder = Path(home) / "dispatch-runner" / "mypy"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return fallback
+    return folder if os.access(folder, os.W_OK) else fallback
 
 
 def harness(

@@ -83,7 +83,7 @@ def base_verb(word: str) -> str:
         return lower[:-3] + "y"
     if re.search(r"(?:ch|sh|ss|x|zz)es$", lower):
         return lower[:-2]
-    return lower[:-1] if lower.endswith("s") and not lower.endswith("ss") else lower
+    return lower[:-1] if lower.endswith("s") and not lower.endswith(("ss", "us")) else lower
 
 
 def singular(word: str) -> str:
