@@ -363,7 +363,7 @@ def list_traces(
 @traces_app.command("show")
 def show_trace(
     context: typer.Context,
-    dispatch: Annotated[str | None, typer.Argument(help="Its name, or the beginning of it, or of its correlation id. [default: the newest]", show_default=False)] = None,
+    dispatch: Annotated[str | None, typer.Argument(help="How its name, or its correlation id, begins. [default: the newest]", show_default=False)] = None,
     task: Annotated[str | None, typer.Argument(help="A task of it: its trace instead of the index.", show_default=False)] = None,
     trace_dir: TraceDirOnly = "traces",
 ) -> int:  # fmt: skip

@@ -54,10 +54,19 @@ def show_dispatch(trace_dir: Path, dispatch: str | None, task: str | None, chann
             if not found:
                 return answer_usage(channel, f"no dispatches in '{trace_dir}'", "see --trace-dir")
             dispatch = found[0].name
+        elif not dispatch.startswith("dispatch-"):
+            dispatch = _named_by_correlation_id(trace_dir, dispatch) or dispatch
         print_document(channel, store.show(trace_dir, dispatch, task))
     except RecordError as error:
         return answer_usage(channel, str(error), "see 'dispatch-runner traces list'")
     return 0
+
+
+def _named_by_correlation_id(trace_dir: Path, beginning: str) -> str | None:
+    """The one dispatch whose correlation id begins so, if there is one."""
+    ids = {entry.name: entry.correlation_id or "" for entry in store.list_dispatches(trace_dir)}
+    found = [name for name, known in ids.items() if known.startswith(beginning)]
+    return found[0] if len(found) == 1 else None
 
 
 def prune_dispatches(

@@ -169,4 +169,5 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(others.difference(known, GIVEN_TO_AGENTS)):
         hint = suggestion(name, known)
         if hint.startswith("did you mean"):
-            yield f"environment {PREFIX}{name} is not known and was ignored; {hint}"
+            meant = hint.replace("'", f"'{PREFIX}", 1)
+            yield f"environment {PREFIX}{name} is not known and was ignored; {meant}"

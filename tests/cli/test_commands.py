@@ -58,7 +58,7 @@ def test_validate_makes_the_same_checks_as_run(cli):
     ("form", "expected"),
     [
         ("text", ["a", "d"]),
-        ("mermaid", ["graph", "-->"]),
+        ("mermaid", ["flowchart", "-->"]),
         ("dot", ["digraph", "->"]),
         ("json", ["a", "d"]),
     ],

@@ -128,7 +128,7 @@ def test_the_task_writes_its_output_path_and_nothing_else(tmp_path):
     assert list(ROLE.writes({"output_path": 3})) == []
 
 
-@pytest.mark.parametrize("spelling", ["effect", "EFFECT", "Effct"])
+@pytest.mark.parametrize("spelling", ["effect", "EFFECT", "Eff-ect"])
 def test_a_wrong_choice_gets_the_one_that_was_meant(tmp_path, roots, spelling):
     [problem] = ROLE.check_input(good(tmp_path, node_type=spelling), roots)
 

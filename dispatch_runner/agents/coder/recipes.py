@@ -259,7 +259,10 @@ def _collection(question: Question) -> Body | None:
 LIST_STEPS = (
     (r"sort(?:s|ed|ing)?\b(?!.{0,40}(?:descending|by\b))|in ascending order", "sorted(kept)"),
     (r"sort(?:s|ed|ing)?\b.{0,40}descending", "sorted(kept, reverse=True)"),
-    (r"de-?duplicat(?:e|ing|ion)|remov\w+ duplicates|unique|distinct", "list(dict.fromkeys(kept))"),
+    (
+        r"de-?duplicate|de-?duplicating|de-?duplication|remov\w+ duplicates|unique|distinct",
+        "list(dict.fromkeys(kept))",
+    ),
     (r"revers(?:es?|ed|ing)\b", "list(reversed(kept))"),
 )
 COMPARISONS = (
@@ -290,7 +293,7 @@ TEXT_STEPS = (
     (r"(?:remov|strip)\w* (?:all |any )?(?:accents|diacritics)", '"".join(c for c in normalize("NFKD", text) if not combining(c))', ("unicodedata", "combining, normalize"), ("remove_accents", "strip_accents")),
     (r"(?:remov|strip)\w* (?:all |any )?punctuation", 'sub(r"[^\\w\\s]", "", text)', ("re", "sub"), ("remove_punctuation", "strip_punctuation")),
     (r"(?:unicode|nfkc)[ -]?normali[sz]|normali[sz]\w* (?:the )?unicode|\bnfkc\b", 'normalize("NFKC", text)', ("unicodedata", "normalize"), ("unicode_normalize", "nfkc")),
-    (r"collaps(?:e|ing)\w* (?:all |multiple |repeated |consecutive )?(?:whitespace|spaces)|normali[sz]\w* (?:the )?whitespace", '" ".join(text.split())', ("", ""), ("collapse_whitespace", "normalize_whitespace")),
+    (r"(?:collapse\w*|collapsing) (?:all |multiple |repeated |consecutive )?(?:whitespace|spaces)|normali[sz]\w* (?:the )?whitespace", '" ".join(text.split())', ("", ""), ("collapse_whitespace", "normalize_whitespace")),
     (r"lower-?\s?cas\w+|(?:to|in) lower\b", "text.lower()", ("", ""), ("lowercase", "to_lower", "lower")),
     (r"upper-?\s?cas\w+|(?:to|in) upper\b", "text.upper()", ("", ""), ("uppercase", "to_upper", "upper")),
     (r"title-?\s?cas\w+", "text.title()", ("", ""), ("title_case",)),
