@@ -60,7 +60,7 @@ _PLACES = {
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604 - the same names as imported above, tested
+__all__ = [
     "AgentCall",
     "AgentError",
     "Answer",

@@ -20,7 +20,9 @@ class Clock:
         """Now, RFC 3339 in UTC with milliseconds: `2026-01-31T12:00:00.123Z`."""
         now = self.wall()
         second = int(now)
-        if second != self._second:  # formatting costs a microsecond; a dispatch asks thousands of times
+        if (
+            second != self._second
+        ):  # formatting costs a microsecond; a dispatch asks thousands of times
             self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._second = second
         return f"{self._text}.{int((now - second) * 1000):03d}Z"

@@ -6,14 +6,13 @@ hears of `TaskFinished`, the task's trace and its `finished` record are on disk.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dispatch_runner.models import Interruption, JsonObject, Result, TaskError, TaskResult
 from dispatch_runner.models.trace import Attempt, McpCall, TraceEvent
 
 
-@dataclass(frozen=True, slots=True)
-class TaskDeclared:
+class TaskDeclared(NamedTuple):
     """What observers may know of a task before it starts."""
 
     task_id: str
@@ -22,8 +21,7 @@ class TaskDeclared:
     dependencies: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchStarted:
+class DispatchStarted(NamedTuple):
     """First event. `config` is the configuration in force."""
 
     correlation_id: str
@@ -31,23 +29,20 @@ class DispatchStarted:
     max_workers: int
 
 
-@dataclass(frozen=True, slots=True)
-class TasksAdded:
+class TasksAdded(NamedTuple):
     """Tasks entered the graph: all at once after `DispatchStarted`, or later through a session."""
 
     tasks: tuple[TaskDeclared, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TaskStarted:
+class TaskStarted(NamedTuple):
     """A task was admitted and its first attempt begins."""
 
     task_id: str
     agent: str
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptFailed:
+class AttemptFailed(NamedTuple):
     """An attempt failed and another follows after `retry_in` seconds."""
 
     task_id: str
@@ -56,8 +51,7 @@ class AttemptFailed:
     retry_in: float
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFinished:
+class TaskFinished(NamedTuple):
     """A task settled, also one that never started.
 
     The recorder, as first observer, completes `result`: secrets redacted, `trace_file` set. Later
@@ -73,16 +67,14 @@ class TaskFinished:
     events: Sequence[TraceEvent]
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchStopping:
+class DispatchStopping(NamedTuple):
     """New starts end and what runs is being cancelled."""
 
     cause: Interruption | None
     """Null when a record could not be written, or when the caller cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchFinished:
+class DispatchFinished(NamedTuple):
     """Last event; nothing runs any more."""
 
     result: Result

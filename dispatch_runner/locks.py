@@ -10,13 +10,12 @@ no mutex, and so never waits.
 import fcntl
 import os
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dispatch_runner.errors import InternalError, RecordError
-from dispatch_runner.paths import is_glob, overlap
+from dispatch_runner.paths import is_glob, overlap, temporary_folder
 
 BUSY = "another dispatch is taking file locks at this moment"
 COMPACT_LINES = 1_000
@@ -63,7 +62,7 @@ class MachineLocks:
                     self._add(folder, wanted)
                 return holder
         except OSError as error:
-            where = self._folder or error.filename or tempfile.gettempdir()
+            where = self._folder or error.filename or temporary_folder()
             raise RecordError("take file locks in", where, error) from error
 
     def release(self, entries: Iterable[str]) -> None:
@@ -162,7 +161,7 @@ def default_folder() -> Path:
     try:
         return private_folder(Path("/tmp") / name)  # noqa: S108 - checked, private, one for all
     except OSError:
-        return private_folder(Path(tempfile.gettempdir()) / name)
+        return private_folder(Path(temporary_folder()) / name)
 
 
 def private_folder(folder: Path) -> Path:

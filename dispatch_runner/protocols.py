@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +32,7 @@ class CallLog:
     stderr_file: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolAnswer:
+class ToolAnswer(NamedTuple):
     """What a tool said, or why it said nothing. A failure is a value here, too."""
 
     status: Literal["ok", "error", "not_assessed"]
@@ -99,8 +99,7 @@ class Answer:
     """Set when another backend than the agent's first one answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputProblem:
+class InputProblem(NamedTuple):
     """One thing that is wrong with an agent's input."""
 
     location: tuple[str | int, ...]
@@ -164,8 +163,7 @@ class Backend(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(NamedTuple):
     """A role on a backend, with the operator's limits: what the name in a request stands for."""
 
     name: str
@@ -176,7 +174,7 @@ class Agent:
     max_concurrency: int | None = None
     timeout_seconds: float | None = None
     retries: int | None = None
-    resources: Mapping[str, int] = field(default_factory=dict)
+    resources: Mapping[str, int] = MappingProxyType({})
     capabilities: tuple[str, ...] = ()
 
 

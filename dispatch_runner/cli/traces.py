@@ -58,7 +58,7 @@ def show_dispatch(trace_dir: Path, dispatch: str | None, task: str | None, chann
             dispatch = _named_by_correlation_id(trace_dir, dispatch) or dispatch
         print_document(channel, store.show(trace_dir, dispatch, task))
     except RecordError as error:
-        return answer_usage(channel, str(error), "see 'dispatch-runner traces list'")
+        return answer_usage(channel, str(error), None)
     return 0
 
 

@@ -1,8 +1,8 @@
 """Everything that is decided before the first task starts: settings, agents, the checked request."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from dispatch_runner.agents.registry import Registry
 from dispatch_runner.engine.runner import Job
@@ -23,8 +23,7 @@ from dispatch_runner.settings import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(NamedTuple):
     """What the operator decided, before any request is read."""
 
     settings: Settings
@@ -39,8 +38,7 @@ class Operator:
         return cls(settings, Registry(settings), AllowedRoots.of(settings.allow_paths), environ)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A request that was checked, with the configuration in force."""
 
     operator: Operator
@@ -48,7 +46,7 @@ class Prepared:
     document: JsonObject
     """As it was written, for the record."""
     config: EffectiveConfig
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str]
 
     def jobs(self) -> list[Job]:
         """A job for each task, in request order."""

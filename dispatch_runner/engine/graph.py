@@ -1,14 +1,12 @@
 """What depends on what, and how much work follows each task. Pure: no clock, no I/O, no event loop."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from statistics import median
+from typing import NamedTuple
 
 from dispatch_runner.errors import InternalError
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One task as the graph sees it."""
 
     task_id: str
@@ -31,7 +29,7 @@ class Graph:
         self.dependencies: list[tuple[int, ...]] = []
         self.dependents: list[list[int]] = []
         self.weight: list[float] = []
-        """Expected duration; where unknown, the median of those known beside it, else 1."""
+        """Expected duration; where unknown, the (upper) median of those known beside it, else 1."""
         self.remaining: list[float] = []
         """Longest path from the start of a task to the end of the graph, by weight."""
         self.order: list[int] = []
@@ -70,8 +68,8 @@ class Graph:
             self.dependents[dependency].append(number)
 
     def _weigh(self, added: Sequence[Node]) -> None:
-        known = [node.estimate for node in added if node.estimate is not None]
-        usual = median(known) if known else 1.0
+        known = sorted(node.estimate for node in added if node.estimate is not None)
+        usual = known[len(known) // 2] if known else 1.0
         self.weight.extend(usual if node.estimate is None else node.estimate for node in added)
 
     def _sort(self, new: range) -> None:

@@ -6,8 +6,8 @@ another, and no deadlock is possible. The number of workers is the executor's ow
 
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from dispatch_runner.paths import is_glob, overlap
 
@@ -16,11 +16,10 @@ POLL_SECONDS = 0.1
 """How often a lock that another process holds is tried again: nothing tells us when it is free."""
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """What one task takes while it runs."""
 
-    units: Mapping[str, int] = field(default_factory=dict)
+    units: Mapping[str, int] = MappingProxyType({})
     """Amount by limit. Agents' caps are limits too, under `agent:NAME`."""
     locks: Sequence[str] = ()
     """Identities of paths, and globs; see `paths.identity`."""

@@ -1,15 +1,14 @@
 """What a graph would do: the real scheduler on a virtual clock. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from dispatch_runner.engine.graph import Graph
 from dispatch_runner.engine.scheduler import Scheduler
 
 
-@dataclass(frozen=True, slots=True)
-class Simulated:
+class Simulated(NamedTuple):
     """One simulated run: nothing fails, only workers are limited."""
 
     makespan: float

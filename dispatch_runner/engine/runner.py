@@ -6,12 +6,10 @@ runners around a runner too.
 """
 
 import os
-import random
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import anyio
 
@@ -37,8 +35,7 @@ BACKOFF_MOST_SECONDS = 60.0
 CRASH_RETRIES = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A task with everything that was decided for it before it starts."""
 
     task: Task
@@ -94,8 +91,7 @@ class Runner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What all attempts of a dispatch share."""
 
     correlation_id: str
@@ -105,7 +101,7 @@ class Surroundings:
     """Set by a second signal: grace times are skipped."""
     output_prefix: Callable[[str], Path] | None = None
     """Where a task's programs write what they print."""
-    tools: Tools = field(default_factory=NoTools)
+    tools: Tools = NoTools()
 
 
 class Attempting:
@@ -186,10 +182,10 @@ class Retrying:
     """Runs further attempts after a transient failure, with exponential back-off and full jitter."""
 
     def __init__(
-        self, inner: Runner, uniform: Callable[[float, float], float] = random.uniform
+        self, inner: Runner, uniform: Callable[[float, float], float] | None = None
     ) -> None:
         self._inner = inner
-        self._uniform = uniform
+        self._uniform = uniform or _uniform
 
     async def run(self, start: Start) -> None:
         await self._inner.run(start)
@@ -207,6 +203,12 @@ class Retrying:
     def _back_off(self, attempt: int, retry_after: float | None) -> float:
         most = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** (attempt - 1))
         return max(self._uniform(0.0, most), retry_after or 0.0)
+
+
+def _uniform(low: float, high: float) -> float:
+    import random  # only a retry pays for it
+
+    return random.uniform(low, high)  # noqa: S311 - spreads retries, guards nothing
 
 
 def total_usage(usages: list[Usage | None]) -> Usage | None:
@@ -248,7 +250,9 @@ def _timed_out(seconds: float) -> TaskError:
 
 def _crashed(job: Job, error: Exception) -> TaskError:
     name = type(error).__name__
-    frames = traceback.format_exception(error)
+    from traceback import format_exception  # only failures pay for it
+
+    frames = format_exception(error)
     return TaskError(
         ErrorType.CRASHED,
         f"agent '{job.agent.name}' raised {name}" + (f": {error}" if str(error) else ""),

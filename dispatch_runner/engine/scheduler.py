@@ -9,9 +9,9 @@ Promises, each tried by a property test over any graph and any interleaving:
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from dispatch_runner.engine.graph import Graph
 from dispatch_runner.errors import InternalError
@@ -36,8 +36,7 @@ class State(Enum):
     """Never ran, because of the tasks it depends on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(NamedTuple):
     """A task that can no longer run, and the tasks whose failure stopped it."""
 
     number: int

@@ -62,6 +62,8 @@ class Ran:
 class Cli:
     """Starts the program in a folder of its own, with an environment of its own."""
 
+    program = PROGRAM
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "work"
         self.home = folder / "home"
