@@ -1,6 +1,5 @@
 """The documents that are not a result: rejected, interrupted before the start, our own fault."""
 
-import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -69,7 +68,8 @@ def answer_fault(channel: Channel, error: BaseException) -> int:
     elif isinstance(error, MemoryError):
         problem = Problem("out_of_memory", "", "the request does not fit into memory")
     else:
-        traceback.print_exception(error, file=sys.stderr)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            say(line)
         text = f"{type(error).__name__}: {error} [this is a bug]"
         problem = Problem("internal", "", text, "the traceback is on stderr; please report it")
     if not channel.used:

@@ -86,8 +86,11 @@ def print_text(text: str) -> int:
 
 def say(text: str) -> None:
     """One line on stderr, if there still is one."""
-    with suppress(OSError, ValueError):
+    try:
         sys.stderr.write("".join(c if c.isprintable() else " " for c in text) + "\n")
+    except (OSError, ValueError):
+        # else Python flushes the line again at its end, fails, and makes the exit code 120
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _fill_closed_descriptors() -> set[int]:

@@ -17,11 +17,17 @@ def programs(cli):
             script = cli.write(f"{name}.py", definition.pop("script"))
             keys = {"command": ["python3", "-S", "-E", str(script)], **definition}
             text.append(f"[agents.{name}]")
-            text += [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+            text += [f"{key} = {toml(value)}" for key, value in keys.items()]
         cli.settings("\n".join(text) + "\n")
         return cli
 
     return define
+
+
+def toml(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value)
 
 
 READ = "import json, os, sys, time\nenvelope = json.load(sys.stdin)\n"
@@ -85,11 +91,11 @@ def test_what_a_program_does_wrong_is_told(programs, script, cause, evidence):
     assert evidence in json.dumps(error)
 
 
-def test_a_program_that_is_not_there_is_unavailable(cli):
-    cli.settings('[agents.x]\ncommand = ["no-such-program"]\nretries = 0\n')
-    ran = cli(stdin=[cli.task("a", "x")])
-    assert ran.tasks["a"]["error"]["type"] == "unavailable"
-    assert "no-such-program" in ran.tasks["a"]["error"]["message"]
+def test_a_program_that_is_not_there_is_told_before_anything_starts(cli):
+    cli.settings('[agents.x]\ncommand = ["no-such-program"]\n')
+    ran = cli(stdin=[cli.echo("fine"), cli.task("a", "x")], writes=())
+    assert (ran.code, ran.codes) == (2, ["agent_unavailable"])
+    assert "no-such-program" in ran.errors[0]["message"]
 
 
 ONCE = """import os, sys

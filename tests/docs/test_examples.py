@@ -56,7 +56,7 @@ def run(
 ) -> tuple[int, dict[str, Any], subprocess.CompletedProcess[bytes]]:
     """The exit code, the document on stdout, and everything."""
     done = subprocess.run(
-        [*PROGRAM, *flags], stdin=request.open("rb"), cwd=cwd, capture_output=True, timeout=60
+        [*PROGRAM, *flags], input=request.read_bytes(), cwd=cwd, capture_output=True, timeout=60
     )
     return done.returncode, json.loads(done.stdout), done
 
@@ -224,16 +224,11 @@ def test_example_of_the_python_api_runs(tmp_path: Path) -> None:
     ],
 )
 def test_example_for_the_shell_ends_as_its_request_does(
-    name: str, said: str, tmp_path: Path
+    name: str, said: str, path_with_us: str, tmp_path: Path
 ) -> None:
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir()
-    program = bin_folder / "dispatch-runner"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m dispatch_runner "$@"\n')
-    program.chmod(0o755)
     done = subprocess.run(
         ["sh", str(EXAMPLES / "shell.sh"), str(EXAMPLES / name), "result.json"],
-        cwd=tmp_path, env={"PATH": f"{bin_folder}:/usr/bin:/bin"}, capture_output=True, text=True,
+        cwd=tmp_path, env={"PATH": path_with_us}, capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (promised()[name], said), done.stderr
     assert json.loads((tmp_path / "result.json").read_text())
