@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from dispatch_runner.cli.answers import answer_usage
 from dispatch_runner.cli.channel import Channel, print_text
+from dispatch_runner.cli.commands import COMMANDS
 from dispatch_runner.cli.run import RunOptions, run_request
 from dispatch_runner.cli.signals import Signals
 from dispatch_runner.settings import Flags
@@ -413,7 +414,7 @@ def invoke(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:
             obj=Invocation(channel, signals),
         )
     except TyperException as error:
-        return answer_usage(channel, *_explained(error))
+        return answer_usage(channel, *_explained(error, arguments))
     return code if isinstance(code, int) else 0
 
 
@@ -430,12 +431,16 @@ def explain_to_people(arguments: Sequence[str]) -> int:
         with redirect_stdout(StringIO()) as page:
             command.main(list(arguments), prog_name="dispatch-runner", standalone_mode=False)
     except TyperException as error:
-        return answer_usage(Channel.set_aside(), *_explained(error))
+        return answer_usage(Channel.set_aside(), *_explained(error, arguments))
     return print_text(page.getvalue())
 
 
-def _explained(error: TyperException) -> tuple[str, str]:
+def _explained(error: TyperException, arguments: Sequence[str]) -> tuple[str, str]:
     """What is wrong with the arguments, and where to look."""
+    late = next((word for word in arguments[1:] if word in COMMANDS), None)
+    if late and "unexpected extra argument" in error.format_message():
+        hint = f"a command comes first, before its flags: dispatch-runner {late} ..."
+        return error.format_message(), hint
     context = getattr(error, "ctx", None)
     command = "dispatch-runner" if context is None else context.command_path
     return error.format_message(), f"see '{command} --help'"

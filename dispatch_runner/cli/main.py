@@ -42,13 +42,17 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _command(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:
-    if not arguments:
-        from dispatch_runner.cli.run import RunOptions, run_request
+    wanted = with_command(arguments)
+    if wanted[0] == "run":
+        from dispatch_runner.cli.quick import read
+        from dispatch_runner.cli.run import run_request
 
-        return run_request(RunOptions(), channel, signals)  # the plain pipe: nothing to parse
+        options = read(wanted)
+        if options is not None:
+            return run_request(options, channel, signals)
     from dispatch_runner.cli.app import invoke
 
-    return invoke(with_command(arguments), channel, signals)
+    return invoke(wanted, channel, signals)
 
 
 def _asked_by_a_person(arguments: Sequence[str]) -> bool:
@@ -58,6 +62,6 @@ def _asked_by_a_person(arguments: Sequence[str]) -> bool:
 
 def with_command(arguments: Sequence[str]) -> list[str]:
     """`run` is the command when none is named."""
-    if not arguments or arguments[0] in COMMANDS | _OF_THE_APP:
+    if arguments and arguments[0] in COMMANDS | _OF_THE_APP:
         return list(arguments)
     return ["run", *arguments]

@@ -154,6 +154,8 @@ def _hint(file: str) -> str:
 
     if file.lstrip().startswith(("{", "[")):
         return "a request is not an argument: pipe it in"
+    if file in COMMANDS:
+        return f"a command comes first, before its flags: dispatch-runner {file} ..."
     close = get_close_matches(file, COMMANDS, 1)
     return f"did you mean the command '{close[0]}'?" if close else "see 'dispatch-runner --help'"
 

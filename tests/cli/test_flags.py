@@ -182,6 +182,8 @@ def test_trace_dir_of_request_environment_and_flag(cli):
         (["tasks.json"], "tasks.json"),
         (["one.json", "two.json"], "two.json"),
         (["valdate"], "validate"),
+        (["-q", "validate"], "comes first"),
+        (["-q", "run", "tasks.json"], "comes first"),
         (["traces"], "Missing command"),
         (["traces", "lst"], "list"),
         (["graph", "--format", "svg"], "--format"),

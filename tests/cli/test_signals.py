@@ -177,7 +177,7 @@ def test_at_any_moment_there_is_one_document_or_none_was_promised_yet(cli, delay
     """Before the handlers are in place Python ends by the signal itself; from then on we answer."""
     tasks = [cli.echo(f"t{n}") for n in range(2_000)]
     cli.write("tasks.json", json.dumps({"tasks": tasks}))
-    process = cli.start("-q", "run", "tasks.json")
+    process = cli.start("run", "-q", "tasks.json")
     try:
         process.wait(delay)
     except Exception:  # noqa: BLE001 - it still runs, which is what is wanted

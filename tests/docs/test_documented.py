@@ -163,11 +163,14 @@ def test_every_environment_variable_is_documented() -> None:
     assert documented - ours == set()
 
 
+STAMP = {"event", "seq", "time", "elapsed_ms"}
+
+
 def event_lines() -> dict[str, set[str]]:
     """The fields of each event, without those that all have."""
     definitions = SCHEMAS["event"]["$defs"].values()
     lines = (body["properties"] for body in definitions if "event" in body.get("properties", {}))
-    return {line["event"]["const"]: set(line) - {"event", "seq", "time", "elapsed_ms"} for line in lines}  # fmt: skip
+    return {line["event"]["const"]: line.keys() - STAMP for line in lines}
 
 
 def test_every_event_is_documented_with_all_its_fields_and_no_other() -> None:
@@ -221,10 +224,9 @@ def test_every_built_in_agent_is_documented(agent: str) -> None:
 
 @pytest.mark.parametrize("agent", ["coder", "debug"])
 def test_every_field_of_an_agent_is_documented(agent: str) -> None:
+    first_cells = " ".join(row[0] for row in rows(section(AGENTS, agent)))
     known = fields(f"{agent}-input") | fields(f"{agent}-output")
-    assert known - codes(section(AGENTS, agent)) == set()
-    documented = {name for row in rows(section(AGENTS, agent))[2:] for name in re.findall(r"`(\w+)`", row[0])}  # fmt: skip
-    assert known - documented == set()
+    assert known - codes(first_cells) == set()
 
 
 def test_every_backend_is_documented() -> None:
@@ -263,7 +265,7 @@ def test_every_make_target_is_documented_and_no_other() -> None:
     assert mentioned - set(targets) == set()
 
 
-def test_every_decision_is_reachable_by_its_number() -> None:
+def test_decisions_are_numbered_without_a_gap() -> None:
     numbers = [path.name[:4] for path in sorted((ROOT / "docs/adr").glob("*.md"))]
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
 
