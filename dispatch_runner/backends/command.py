@@ -5,7 +5,6 @@ task as one JSON object on stdin, only those variables of the environment that i
 and writes to files beside the task's trace.
 """
 
-import fnmatch
 import math
 import os
 import re
@@ -17,12 +16,10 @@ from typing import Any, Literal, cast
 
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
-from dispatch_runner.paths import AllowedRoots, is_glob
+from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.process import GRACE_SECONDS, OUTPUT_LIMIT, Captured, Completed, cut, run
+from dispatch_runner.process.environment import DEFAULT_ENVIRONMENT, passed_environment
 from dispatch_runner.protocols import AgentCall, Answer, InputProblem, Role
-
-DEFAULT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_*", "TMPDIR", "USER", "TZ")
-"""The variables that a program sees when its definition names none."""
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the exit code that asks for another attempt."""
@@ -33,10 +30,6 @@ TEXT_LIMIT = 1_000_000
 TAIL_LIMIT = 4_000
 """Characters of output in the details of an error."""
 
-SECRET_NAME = re.compile(
-    r"(?i)TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE"
-    r"|(?:^|_|API)(?:KEYS?|AUTH|PASS|PWD|PAT|DSN)(?:_|$)"
-)
 ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 
 Stdin = Literal["json", "none"]
@@ -193,24 +186,6 @@ class CommandBackend:
     @cached_property
     def _passed(self) -> dict[str, str]:
         return passed_environment(self.env)
-
-
-def passed_environment(names: Sequence[str]) -> dict[str, str]:
-    """The variables of this process that some names and globs select.
-
-    A glob never selects a variable that looks like a secret.
-    """
-    exact = set(names)
-    globs = [name for name in names if is_glob(name)]
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in exact
-        or (
-            not SECRET_NAME.search(name)
-            and any(fnmatch.fnmatchcase(name, pattern) for pattern in globs)
-        )
-    }
 
 
 def _envelope(call: AgentCall) -> bytes:

@@ -83,20 +83,25 @@ def _reject(
     warnings: Sequence[str] = (),
     interrupted: Interruption | None = None,
 ) -> int:
-    for problem in problems[:5]:
-        say(f"dispatch-runner: {_line(problem)}")
-    if len(problems) > 5:
-        say(f"dispatch-runner: ... and {len(problems) - 5} more; all of them are on stdout")
     written = [replace(p, message=_utf8(p.message)) for p in problems]
     rejection = Rejection(written, interrupted=interrupted, warnings=list(warnings))
-    print_document(channel, {"status": rejection.status} | asdict(rejection))
+    try:
+        print_document(channel, {"status": rejection.status} | asdict(rejection))
+    finally:  # below the document, where a person at a terminal looks
+        _tell(problems)
     return Exit.REJECTED
 
 
-def _line(problem: Problem) -> str:
-    where = f"{problem.pointer}: " if problem.pointer else ""
-    hint = f" ({problem.hint})" if problem.hint else ""
-    return f"{where}{problem.message}{hint}"
+def _tell(problems: Sequence[Problem]) -> None:
+    """The first problems on stderr, for people and for logs."""
+    for problem in problems[:5]:
+        message, *excerpt = problem.message.split("\n")
+        where = f"{problem.pointer[:200]}: " if problem.pointer else ""
+        hint = f" ({problem.hint})" if problem.hint else ""
+        for line in (f"dispatch-runner: {where}{message}{hint}", *excerpt):
+            say(line)
+    if len(problems) > 5:
+        say(f"dispatch-runner: ... and {len(problems) - 5} more; all of them are on stdout")
 
 
 def _utf8(text: str) -> str:

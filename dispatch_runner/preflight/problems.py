@@ -12,6 +12,7 @@ MAX_PROBLEMS = 1_000
 
 _SHOWN = 80
 _MAX_TASK_ID = 200
+_MAX_POINTER = 2_000
 _MAX_CANDIDATES = 2_000
 _MAX_SUGGESTIONS = 50
 
@@ -65,9 +66,10 @@ class Problems:
 
 
 def pointer(location: Sequence[str | int]) -> str:
-    """The RFC 6901 JSON pointer of a place; empty for the whole document."""
+    """The RFC 6901 JSON pointer of a place; empty for the whole document. A huge one is cut."""
     escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
-    return _writable("".join(f"/{part}" for part in escaped))
+    text = "".join(f"/{part}" for part in escaped)
+    return _writable(text if len(text) <= _MAX_POINTER else f"{text[:_MAX_POINTER]}...")
 
 
 def _writable(text: str) -> str:

@@ -99,16 +99,19 @@ async def launch(
     *,
     cwd: Path | None,
     env: Mapping[str, str],
-    stdin: bytes,
+    stdin: bytes | int,
     stdout: int,
     stderr: int,
     marker: str,
 ) -> Child:
-    """Starts the program. Raises `AgentError` when it cannot be started."""
+    """Starts the program; it reads the bytes, or from the descriptor, which stays the caller's.
+
+    Raises `AgentError` when it cannot be started.
+    """
     import subprocess
 
     def start() -> "subprocess.Popen[bytes]":
-        source = _readable(stdin)
+        source = stdin if isinstance(stdin, int) else _readable(stdin)
         try:
             return subprocess.Popen(
                 command,
@@ -120,7 +123,8 @@ async def launch(
                 start_new_session=True,
             )
         finally:
-            os.close(source)
+            if source != stdin:
+                os.close(source)
 
     try:
         return Child(await patiently(start), marker)

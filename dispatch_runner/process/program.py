@@ -66,8 +66,8 @@ async def run(
         RecordError: an output file could not be written.
     """
     hurry = hurry or anyio.Event()
-    marker = marker or _unique_marker()
-    _prepare()
+    marker = marker or unique_marker()
+    prepare()
     files = OutputFile(stdout, output_limit), OutputFile(stderr, output_limit)
     try:
         for file in files:
@@ -96,14 +96,16 @@ async def run(
 
 
 @cache
-def _prepare() -> None:
+def prepare() -> None:
+    """Before the first program: once for the process."""
     adopt_orphans()
 
 
 _numbers = itertools.count(1)
 
 
-def _unique_marker() -> str:
+def unique_marker() -> str:
+    """A value of `MARKER` for one start."""
     outer = os.environ.get(MARKER)
     own = f"{os.getpid()}-{next(_numbers)}-{os.urandom(6).hex()}"
     return f"{outer}/{own}" if outer else own

@@ -66,7 +66,8 @@ def test_100_mb_of(cli, name):
 
 
 def test_a_stream_without_an_end(cli):
-    process = cli.start("-q", stdin=open("/dev/zero", "rb"))  # noqa: SIM115
+    with open("/dev/zero", "rb") as endless:
+        process = cli.start("-q", stdin=endless)
     ran = cli.finish(process, timeout=SECONDS)
     assert (ran.code, ran.codes) == (2, ["document_too_large"])
     assert cli("run", "/dev/zero", writes=(), timeout=SECONDS).code == 2

@@ -86,7 +86,7 @@ def test_a_syntax_error_names_line_column_and_place(cli):
 
 
 TASKS = {
-    "no tasks": ("{}", "/tasks", "tasks"),
+    "no tasks": ("{}", "", "tasks"),
     "an empty list": ('{"tasks": []}', "/tasks", "at least"),
     "tasks is an object": ('{"tasks": {}}', "/tasks", "list"),
     "a task is a string": ('{"tasks": ["a"]}', "/tasks/0", "object"),

@@ -265,6 +265,13 @@ def test_every_make_target_is_documented_and_no_other() -> None:
     assert mentioned - set(targets) == set()
 
 
+def test_every_module_has_its_layer_in_the_design() -> None:
+    table = rows(section((ROOT / "docs/design.md").read_text(), "Layers"))
+    placed = codes(" ".join(row[1] for row in table))
+    modules = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert {name for name in modules if not name.startswith("__")} - placed == set()
+
+
 def test_decisions_are_numbered_without_a_gap() -> None:
     numbers = [path.name[:4] for path in sorted((ROOT / "docs/adr").glob("*.md"))]
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]

@@ -1,0 +1,155 @@
+"""A program that is talked to over its stdin and stdout while it runs, such as a tool server."""
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+
+from dispatch_runner.process.ending import FIRST_PAUSE, LONGEST_PAUSE, end, end_strays
+from dispatch_runner.process.family import MARKER
+from dispatch_runner.process.launch import Child, launch
+from dispatch_runner.process.output import OutputFile, watcher
+from dispatch_runner.process.program import prepare, unique_marker
+
+CLOSING_SECONDS = 2.0
+"""How long a program may take to end after its stdin was closed, and after each signal."""
+
+STDERR_LIMIT = 256 * 1024
+CHUNK_BYTES = 1 << 16
+
+
+class Dialogue:
+    """A running program. Within `dialogue` only; one task sends, one receives."""
+
+    def __init__(self, child: Child, stdin: int, stdout: int, stderr: OutputFile) -> None:
+        self._child = child
+        self._stdin = stdin
+        self._stdout = stdout
+        self._stderr = stderr
+
+    async def send(self, data: bytes) -> None:
+        """Writes all of it; waits while the program does not read. Raises `BrokenPipeError`."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._stdin, rest[:CHUNK_BYTES]) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._stdin)
+
+    async def receive(self) -> bytes:
+        """The next bytes; none when the program has closed its stdout."""
+        while True:
+            try:
+                return os.read(self._stdout, CHUNK_BYTES)
+            except BlockingIOError:
+                await anyio.wait_readable(self._stdout)
+
+    def ended(self) -> bool:
+        """Whether the program itself has ended, as of now."""
+        return self._child.poll() is not None
+
+    async def wait_end(self) -> None:
+        """Returns when the program itself has ended; what it started may still run."""
+        await self._child.wait()
+
+    def epitaph(self, limit: int = 300) -> str:
+        """How it ended, if it has, and the last that it wrote to stderr: one line for people."""
+        code = self._child.poll()
+        how = "still runs" if code is None else _how(code)
+        last = self._last_line(limit)
+        return f"{how}: {last}" if last else how
+
+    def _last_line(self, limit: int) -> str:
+        size = os.fstat(self._stderr.descriptor).st_size
+        tail = os.pread(self._stderr.descriptor, 4 * limit, max(0, size - 4 * limit))
+        lines = tail.decode("utf-8", "replace").split("\n")
+        return next((line.strip()[:limit] for line in reversed(lines) if line.strip()), "")
+
+    def hang_up(self) -> None:
+        """Closes both pipes: nothing is sent or received any more."""
+        for descriptor in (self._stdin, self._stdout):
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+@asynccontextmanager
+async def dialogue(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    grace_seconds: float = CLOSING_SECONDS,
+    hurry: anyio.Event | None = None,
+) -> AsyncIterator[Dialogue]:
+    """Runs a program for as long as the context, with exactly the environment given and `MARKER`.
+
+    What it writes to stderr goes to a file without a name, head and tail of which are kept. When the
+    context is left, nobody sends or receives any more; the program's stdin is closed, and after
+    `grace_seconds` it is ended like any other, with everything that it started. That cannot be
+    cancelled and takes at most three grace times and `ending.KILL_SECONDS`; `hurry` skips the former.
+
+    Raises `AgentError` when the program cannot be started, `OSError` when descriptors are short.
+    """
+    hurry = hurry or anyio.Event()
+    prepare()
+    stderr = OutputFile(None, STDERR_LIMIT)
+    stderr.open()
+    try:
+        watcher.add(stderr)
+        marker = unique_marker()
+        child, stdin, stdout = await _start(command, env, cwd, stderr.descriptor, marker)
+        talk = Dialogue(child, stdin, stdout, stderr)
+        try:
+            yield talk
+        finally:
+            talk.hang_up()
+            with anyio.CancelScope(shield=True):
+                await _wait_politely(child, grace_seconds, hurry)
+                if child.poll() is None:
+                    await end(child, grace_seconds=grace_seconds, hurry=hurry)
+                await end_strays(child, grace_seconds=grace_seconds, hurry=hurry)
+    finally:
+        watcher.remove(stderr)
+        stderr.close()
+
+
+async def _start(
+    command: Sequence[str], env: Mapping[str, str], cwd: Path | None, stderr: int, marker: str
+) -> tuple[Child, int, int]:
+    """The program, and our ends of its stdin and its stdout, which never block."""
+    opened: list[int] = []
+    try:
+        opened += (*os.pipe(), *os.pipe())
+        its_stdin, stdin, stdout, its_stdout = opened
+        child = await launch(
+            command,
+            cwd=cwd,
+            env={**env, MARKER: marker},
+            stdin=its_stdin,
+            stdout=its_stdout,
+            stderr=stderr,
+            marker=marker,
+        )
+    except BaseException:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise
+    os.close(its_stdin)
+    os.close(its_stdout)
+    os.set_blocking(stdin, False)
+    os.set_blocking(stdout, False)
+    return child, stdin, stdout
+
+
+async def _wait_politely(child: Child, seconds: float, hurry: anyio.Event) -> None:
+    deadline = anyio.current_time() + seconds
+    pause = FIRST_PAUSE
+    while child.poll() is None and not hurry.is_set() and anyio.current_time() < deadline:
+        await anyio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _how(code: int) -> str:
+    return f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
