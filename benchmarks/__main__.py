@@ -9,8 +9,8 @@ BENCHMARKS = {
     "startup": startup.main,
     "engine": engine.main,
     "latency": latency.main,
-    "load": load.main,
     "programs": programs.main,
+    "load": load.main,
 }
 
 

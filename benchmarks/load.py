@@ -1,11 +1,10 @@
 """Many no-op tasks in one request: the whole process, records included."""
 
-import tempfile
 from statistics import median
 
 import orjson
 
-from benchmarks.whole import DISPATCH, time_once
+from benchmarks.whole import DISPATCH, fresh_folder, time_once
 
 
 def request(count: int) -> bytes:
@@ -20,12 +19,11 @@ def main(sizes: tuple[int, ...] = (10_000, 100_000), runs: int = 3) -> None:
     for count in sizes:
         times, peaks = [], []
         for _ in range(runs):
-            with tempfile.TemporaryDirectory() as folder:
-                run = time_once(
-                    [DISPATCH, "--quiet", "--durability", "process"],
-                    stdin=request(count),
-                    cwd=folder,
-                )
+            run = time_once(
+                [DISPATCH, "--quiet", "--durability", "process"],
+                stdin=request(count),
+                cwd=str(fresh_folder()),
+            )
             times.append(run.seconds / count * 1e6)
             peaks.append(run.peak_mib)
         each = median(times)

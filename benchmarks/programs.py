@@ -1,13 +1,12 @@
 """A thousand `true` commands, eight at a time: beside ninja and GNU parallel where they are installed."""
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
-from benchmarks.whole import DISPATCH, milliseconds, ratio, side_by_side
+from benchmarks.whole import DISPATCH, fresh_folder, milliseconds, ratio, side_by_side
 
 COUNT = 1_000
 TOML = '[agents.true]\nbackend = "command"\ncommand = ["true"]\nstdin = "none"\noutput = "exit"\n'
@@ -39,8 +38,8 @@ def programs(folder: Path) -> dict[str, tuple[Sequence[str], bytes]]:
 
 def main(runs: int = 5) -> None:
     """Prints milliseconds per task and our ratio to each."""
-    with tempfile.TemporaryDirectory() as name:
-        results = side_by_side(programs(Path(name)), runs=runs, cwd=name)
+    folder = fresh_folder()
+    results = side_by_side(programs(folder), runs=runs, cwd=str(folder))
     ours = results["dispatch-runner"]
     for program, times in results.items():
         print(

@@ -1,6 +1,8 @@
 """Times whole processes, side by side: A B A B ..., medians, and the ratio pair by pair."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,18 @@ from statistics import median
 
 PYTHON = sys.executable
 DISPATCH = str(Path(PYTHON).with_name("dispatch-runner"))
+
+
+_FOLDERS: list[Path] = []
+
+
+def fresh_folder() -> Path:
+    """A new empty folder, removed only when everything was measured: on ext4, creating files is several
+    times slower for minutes after many were deleted."""
+    if not _FOLDERS:
+        atexit.register(lambda: [shutil.rmtree(folder, ignore_errors=True) for folder in _FOLDERS])
+    _FOLDERS.append(Path(tempfile.mkdtemp(prefix="dispatch-runner-bench-")))
+    return _FOLDERS[-1]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ app = typer.Typer(
     dispatch-runner validate tasks.json     check it and show the plan, run nothing
     dispatch-runner schema request          what a request may hold
     dispatch-runner agents                  who can do the work here
-    dispatch-runner --install-completion zsh    or bash, or fish
+    dispatch-runner --install-completion    shell completion; or with a name: bash, zsh, fish
 
     Without a command, `run` is meant; its flags are in `dispatch-runner run --help`. Progress goes to
     stderr.
@@ -167,6 +167,15 @@ ConfigFile = Annotated[
         show_default=False,
     ),
 ]
+McpConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--mcp-config",
+        metavar="FILE",
+        help="MCP servers in the format of an .mcp.json, besides those of dispatch.toml.",
+        show_default=False,
+    ),
+]
 Backend = Annotated[
     str | None,
     typer.Option(
@@ -203,6 +212,7 @@ def run(
     config: ConfigFile = None,
     backend: Backend = None,
     durability: Durability = None,
+    mcp_config: McpConfig = None,
     stdout: Annotated[ShownOption, typer.Option("--stdout", help="How much of the result is printed; the whole of it is always in result_file.")] = ShownOption.full,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 also when tasks failed (not when rejected or interrupted).")] = False,
     progress: Annotated[ProgressOption, typer.Option("--progress", help="On stderr. auto: a board on a terminal, lines elsewhere; json: one event a line.")] = ProgressOption.auto,
@@ -228,6 +238,7 @@ def run(
         allow_path=tuple(allow_path or ()),
         backend=backend,
         durability=durability.value if durability else None,
+        mcp_config=mcp_config,
     )
     invocation: Invocation = context.obj
     options = RunOptions(

@@ -90,7 +90,7 @@ def say(text: str) -> None:
         sys.stderr.write("".join(c if c.isprintable() else " " for c in text) + "\n")
     except (OSError, ValueError):
         # else Python flushes the line again at its end, fails, and makes the exit code 120
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
 
 
 def _fill_closed_descriptors() -> set[int]:

@@ -80,6 +80,7 @@ _VALUES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--trace-dir": ("trace_dir", _text),
     "--allow-path": ("allow_path", _text),
     "--config": ("config", _path),
+    "--mcp-config": ("mcp_config", _path),
     "--backend": ("backend", _text),
     "--durability": ("durability", _matching("power|process", str)),
     "--stdout": ("stdout", _matching("full|summary|none", str)),

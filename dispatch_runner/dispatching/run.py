@@ -1,8 +1,10 @@
 """The composition root: wires graph, limits, runner, records and reports for one dispatch."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -19,6 +21,58 @@ from dispatch_runner.models import Interruption, JsonObject, Result, TaskResult
 from dispatch_runner.records.recorder import Recorder
 from dispatch_runner.records.redaction import Redactor
 from dispatch_runner.settings import EffectiveConfig
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from dispatch_runner.mcp.pool import McpPool
+    from dispatch_runner.protocols import CallLog, ToolAnswer
+
+FEW_WORKERS = 16
+"""So many programs fit into any usual limit of open files: nothing to look up."""
+
+
+def workers_that_fit(wanted: int) -> int:
+    """How many programs may run at once, at most `wanted`, without running out of descriptors.
+
+    Raises the limit of open files of this process first when many are wanted.
+    """
+    if wanted <= FEW_WORKERS:
+        return wanted
+    from dispatch_runner.process import (
+        DESCRIPTORS_PER_PROGRAM,
+        descriptor_headroom,
+        raise_descriptor_limit,
+    )
+
+    raise_descriptor_limit()
+    return max(1, min(wanted, descriptor_headroom() // DESCRIPTORS_PER_PROGRAM))
+
+
+class LazyTools:
+    """The tools of a dispatch. Nothing of them is loaded, and no server started, before a call."""
+
+    def __init__(self, open_pool: Callable[["TaskGroup"], "McpPool"]) -> None:
+        self._open_pool = open_pool
+        self._group: TaskGroup | None = None
+        self._pool: McpPool | None = None
+
+    @contextmanager
+    def opened_in(self, group: "TaskGroup") -> Iterator[None]:
+        """Servers live in this group, which is left next, and are asked to end before."""
+        self._group = group
+        try:
+            yield
+        finally:
+            if self._pool is not None:
+                self._pool.close()
+
+    async def call(self, tool: str, arguments: JsonObject, log: "CallLog") -> "ToolAnswer":
+        """See `protocols.Tools`."""
+        if self._pool is None:
+            assert self._group is not None, "a tool was called by no task"
+            self._pool = self._open_pool(self._group)
+        return await self._pool.call(tool, arguments, log)
 
 
 class Dispatch:
@@ -47,10 +101,17 @@ class Dispatch:
         self.document: bytes | None = None
         """The result as it stands in `result_file`; null until it is written."""
         self._config = config
+        self._workers = workers_that_fit(config.max_workers)
+        if self._workers < config.max_workers:
+            self.warnings.append(
+                f"max_workers {config.max_workers} is more than the limit of open files allows:"
+                f" {self._workers} run at once (raise it: ulimit -n)"
+            )
         self._clock = Clock()
         self._began = self._clock.monotonic()
         self._hurry = anyio.Event()
         self._locks = MachineLocks()
+        self._tools = LazyTools(self._open_pool)
         self._recorder = Recorder.open(
             config.trace_dir,
             correlation_id=self.correlation_id,
@@ -61,8 +122,9 @@ class Dispatch:
             redactor=Redactor(operator.environ),
         )
         self._observers: list[Observer] = [self._recorder, *observers]
+        self._operator = operator
         self._executor = self._make_executor(operator)
-        self._emit(DispatchStarted(self.correlation_id, config.as_json(), config.max_workers))
+        self._emit(DispatchStarted(self.correlation_id, config.as_json(), self._workers))
 
     @classmethod
     def of(cls, prepared: Prepared, observers: Sequence[Observer] = ()) -> "Dispatch":
@@ -104,7 +166,9 @@ class Dispatch:
     async def run(self) -> Result:
         """Runs everything and returns the whole result, whatever happened; see `fault`."""
         try:
-            await self._executor.run(deadline_seconds=self._config.dispatch_timeout_seconds)
+            async with anyio.create_task_group() as servers:
+                with self._tools.opened_in(servers):
+                    await self._executor.run(deadline_seconds=self._config.dispatch_timeout_seconds)
         except Exception as error:  # noqa: BLE001 - told in the result and by `fault`
             self._blame(error)
         finally:
@@ -143,11 +207,12 @@ class Dispatch:
             operator.roots,
             self._hurry,
             self._recorder.output_prefix,
+            self._tools,
         )
         limits = operator.settings.limits
         return Executor(
             Retrying(Attempting(around, self._clock)),
-            max_workers=self._config.max_workers,
+            max_workers=self._workers,
             limits=Limits(
                 {
                     name: limit.capacity
@@ -166,6 +231,18 @@ class Dispatch:
             fail_fast=self._config.fail_fast,
         )
 
+    def _open_pool(self, group: "TaskGroup") -> "McpPool":
+        from dispatch_runner.mcp.pool import McpPool
+        from dispatch_runner.settings.mcp import McpSettings
+
+        return McpPool(
+            self._operator.settings.mcp or McpSettings(),
+            group,
+            correlation_id=self.correlation_id,
+            hurry=self._hurry,
+            roots=self._operator.roots,
+        )
+
     def _result(self) -> Result:
         executor, recorder = self._executor, self._recorder
         results = executor.results()
@@ -173,7 +250,7 @@ class Dispatch:
             executor.graph,
             results,
             wall_seconds=self._clock.monotonic() - self._began,
-            max_workers=self._config.max_workers,
+            max_workers=self._workers,
             peak=executor.peak,
         )
         return Result(

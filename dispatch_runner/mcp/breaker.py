@@ -1,5 +1,6 @@
 """When a server that fails is tried again. Pure: the clock is a parameter."""
 
+import math
 from collections.abc import Callable
 
 from dispatch_runner.mcp.failures import Unavailable
@@ -39,13 +40,17 @@ class Breaker:
         """
         if not self.is_open:
             return False
-        left = self._opens_at() - self._clock()
-        if left > 0:
-            raise Unavailable(f"{self._last_reason}; it is tried again in {left:.0f} s")
+        self.check()
         if self._probing:
             raise Unavailable(f"{self._last_reason}; it is being tried again")
         self._probing = True
         return True
+
+    def check(self) -> None:
+        """Raises `Unavailable` while nothing is let through."""
+        left = self._half_opens_at() - self._clock()
+        if self.is_open and left > 0:
+            raise Unavailable(f"{self._last_reason}; it is tried again in {math.ceil(left)} s")
 
     def release(self) -> None:
         """The probe has ended; perhaps without an outcome."""
@@ -58,7 +63,7 @@ class Breaker:
     def failed(self, reason: str, *, lasting: bool = False) -> None:
         """One more failure in a row; a lasting one opens at once."""
         if self.is_open:
-            if self._clock() < self._opens_at():
+            if self._clock() < self._half_opens_at():
                 return  # of a call from before it opened
             self._open_seconds = min(2 * self._open_seconds, MOST_OPEN_SECONDS)
         self._failures = FAILURES_TO_OPEN if lasting else self._failures + 1
@@ -69,8 +74,8 @@ class Breaker:
         """Seconds until a connection may be opened, for a caller who was let through."""
         if self.is_open or not self._failures:
             return 0.0
-        after = FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1)
+        after: float = FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1)
         return max(0.0, self._failed_at + after - self._clock())
 
-    def _opens_at(self) -> float:
+    def _half_opens_at(self) -> float:
         return self._failed_at + self._open_seconds

@@ -38,7 +38,7 @@ class RequestClient(httpx2.AsyncClient):
             return await super().send(request, **options)
         try:
             response = await super().send(request, **options)
-            if response.status_code >= 400 and response.status_code != 404:  # noqa: PLR2004
+            if response.status_code >= 400 and response.status_code != 404:
                 return await _refused(response, request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol) as error:
             return _failed(request, UNDELIVERED, f"cannot be reached: {_text(error)}")

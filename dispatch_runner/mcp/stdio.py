@@ -1,6 +1,6 @@
 """MCP over the pipes of a program: one JSON-RPC message a line."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
@@ -29,14 +29,15 @@ Streams: TypeAlias = tuple[
 class Line:
     """The traffic with one server: what its owner wants to know of it."""
 
-    def __init__(self, program: Dialogue) -> None:
+    def __init__(self, program: Dialogue, on_end: Callable[[], None]) -> None:
         self.program = program
+        self._on_end = on_end
         self.heard_at = anyio.current_time()
         """When the last message came, by the event loop's clock."""
         self.noise: str | None = None
         """The last line that was no message."""
-        self.dead = anyio.Event()
-        """Set when nothing more will come."""
+        self.dead = False
+        """Whether nothing more will come."""
         self.complaint: str | None = None
         """Why we hung up, if it was we."""
 
@@ -100,4 +101,5 @@ class Line:
 
     def _hang_up(self, to_client: MemoryObjectSendStream[Incoming]) -> None:
         to_client.close()
-        self.dead.set()
+        self.dead = True
+        self._on_end()

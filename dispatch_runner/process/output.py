@@ -10,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+from dispatch_runner.process import spares
+
 MARK_SIZE = 64
 """Bytes of the mark that stands in a file for what was left out."""
 
@@ -111,59 +113,95 @@ class OutputFile:
         self.head = self.limit // 2
         self.tail = self.limit - self.head - MARK_SIZE
         self.descriptor = -1
-        """For the program too. It appends, so that the file may be cut below it."""
+        """For the program. It appends, so that the file may be cut below it."""
+        self._own = -1
+        """For us; the same one where the file has its name from the start."""
+        self._nameless = False
         self._dropped = 0
         self._lock = threading.Lock()
 
     def open(self) -> None:
         """Makes the file, readable by its owner only. Raises `OSError`."""
-        self.descriptor = _create(self.path)
+        spare = None if self.path is None else spares.take(self.path.parent)
+        if spare is None:
+            self._own = self.descriptor = _create(self.path)
+            return
+        self._own, self._nameless = spare, True
+        self.descriptor = spares.for_the_program(spare)
+
+    def started(self) -> None:
+        """The program has the file, or will never have it: it is its own to close."""
+        if self.descriptor != self._own:
+            _close(self.descriptor)
+            self.descriptor = -1
 
     def close(self) -> None:
         """Lets go of a file that is not finished. May be called at any time."""
         with self._lock:
-            descriptor, self.descriptor = self.descriptor, -1
+            self.started()
+            descriptor, self._own, self.descriptor = self._own, -1, -1
         _close(descriptor)
 
-    def trim(self) -> None:
-        """Gives back the disk space of the middle of a file that is too large. Raises `OSError`."""
+    def look(self) -> None:
+        """What is due while the program runs: a name for a file with something in it, space given back
+        from one that is too large. Raises `OSError`."""
         with self._lock:
-            if self.descriptor < 0:
+            if self._own < 0:
                 return
-            status = os.fstat(self.descriptor)
-            small = status.st_size <= self.limit  # whatever the size of the blocks
-            if small or status.st_blocks * 512 <= self.limit * 3 // 2:
-                return
-            try:
-                _punch_hole(self.descriptor, self.head, status.st_size - self.tail)
-            except OSError:
-                self._move_tail_down()
+            status = os.fstat(self._own)
+            self._name_if_used(status.st_size)
+            self._trim(status)
+
+    def _name_if_used(self, size: int) -> None:
+        if self._nameless and size and self.path is not None:
+            spares.name(self._own, self.path)
+            self._nameless = False
+
+    def _trim(self, status: os.stat_result) -> None:
+        small = status.st_size <= self.limit  # whatever the size of the blocks
+        if small or status.st_blocks * 512 <= self.limit * 3 // 2:
+            return
+        try:
+            _punch_hole(self._own, self.head, status.st_size - self.tail)
+        except OSError:
+            self._move_tail_down()
 
     def oversized(self) -> bool:
         """Whether `finish` has data to move, which takes milliseconds rather than microseconds."""
-        return os.fstat(self.descriptor).st_size > self.limit
+        return os.fstat(self._own).st_size > self.limit
 
     def finish(self) -> Captured:
         """What was captured. The program has ended. Raises `OSError`."""
         with self._lock:
-            kept = os.fstat(self.descriptor).st_size
+            kept = os.fstat(self._own).st_size
+            self._name_if_used(kept)
             if kept > self.limit:
                 kept = self._move_tail_down()
-            descriptor, self.descriptor = self.descriptor, -1
-        if self.path is not None:
-            _close(descriptor)
-            descriptor = -1
+            descriptor = self._let_go()
         size = kept + self._dropped - (MARK_SIZE if self._dropped else 0)
         return Captured(self.path, descriptor, size=size, kept=kept, truncated=self._dropped > 0)
 
+    def _let_go(self) -> int:
+        """Ends our use of the file; gives the descriptor of a temporary one, else -1."""
+        self.started()
+        descriptor, self._own, self.descriptor = self._own, -1, -1
+        if self.path is None:
+            return descriptor
+        if self._nameless:
+            spares.give_back(self.path.parent, descriptor)
+        else:
+            _close(descriptor)
+        return -1
+
     def _move_tail_down(self) -> int:
         """Moves the tail to behind head and mark and cuts the file there; gives the new size."""
-        size = os.fstat(self.descriptor).st_size
+        size = os.fstat(self._own).st_size
         source, target = size - self.tail, self.head + MARK_SIZE
         self._dropped += source - self.head - (MARK_SIZE if self._dropped else 0)
         end = size + 4 * COPY_SIZE  # a program that writes on is followed a little, not for ever
         # Opened anew, because Linux ignores the position when a descriptor appends.
-        copy = os.open(self.path or f"/dev/fd/{self.descriptor}", os.O_RDWR)
+        named = self.path if not self._nameless else None
+        copy = os.open(named or f"/dev/fd/{self._own}", os.O_RDWR)
         try:
             while chunk := os.pread(copy, min(COPY_SIZE, end - source), source):
                 os.pwrite(copy, chunk, target)
@@ -213,7 +251,7 @@ class Watcher:
             time.sleep(LOOK_SECONDS)
             for file in list(self._files):
                 with contextlib.suppress(OSError):  # reported when the file is finished
-                    file.trim()
+                    file.look()
 
 
 watcher = Watcher()

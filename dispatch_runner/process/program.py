@@ -81,6 +81,8 @@ async def run(
             stderr=files[1].descriptor,
             marker=marker,
         )
+        for file in files:
+            file.started()
         try:
             leftovers = await _see_through(child, grace_seconds, hurry)
         finally:

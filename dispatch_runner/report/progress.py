@@ -31,7 +31,11 @@ def progress(
 
         return NdjsonEvents(Output(stream, "utf-8"), clock)
     output = Output(stream)
-    if mode != "lines" and is_terminal and environ.get("TERM", "dumb") not in {"dumb", "unknown"}:
+    if (
+        mode != "lines"
+        and is_terminal
+        and (environ.get("TERM") or "dumb") not in {"dumb", "unknown"}
+    ):
         from dispatch_runner.report.board import Board
 
         return Board(output, environ, clock)

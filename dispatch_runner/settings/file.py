@@ -11,14 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dispatch_runner.errors import InternalError, SettingsError
-from dispatch_runner.settings.names import suggestion
+from dispatch_runner.settings.names import server_name_problem, suggestion
 from dispatch_runner.settings.values import Location, line_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from dispatch_runner.models.base import Model
-    from dispatch_runner.settings.schema import AgentSettings, Document, LimitSettings
+    from dispatch_runner.settings.schema import (
+        AgentSettings,
+        Document,
+        LimitSettings,
+        McpServerSettings,
+        McpTables,
+    )
 
 MOST_BYTES = 1 << 20
 RESERVED_AGENTS = frozenset({"auto"})
@@ -34,6 +40,8 @@ class FileSettings:
     """The keys of `[defaults]` that are there."""
     agents: Mapping[str, AgentSettings] = field(default_factory=dict)
     limits: Mapping[str, LimitSettings] = field(default_factory=dict)
+    mcp: McpTables | None = None
+    """Null: the file has no such table."""
     lines: Mapping[Location, int] = field(default_factory=dict)
 
 
@@ -78,7 +86,8 @@ def _parsed(text: str, data: dict[str, Any], source: str) -> FileSettings:
         for location, message, hint in _contradictions(document)
     )
     defaults = {key: getattr(document.defaults, key) for key in document.defaults.model_fields_set}
-    return FileSettings(defaults, document.agents, document.limits, where)
+    mcp = document.mcp if "mcp" in document.model_fields_set else None
+    return FileSettings(defaults, document.agents, document.limits, mcp, where)
 
 
 def _raise_all(problems: Iterable[SettingsError]) -> None:
@@ -143,7 +152,7 @@ def _explained(item: ErrorDetails, location: Location) -> tuple[str, str | None]
     if kind == "backend":
         context = item["ctx"]
         return f"'{name}': {context['message']}", context["hint"]
-    if kind == "nul":
+    if kind in {"nul", "url", "tool_address"}:
         return f"'{name}' {item['msg']}", None
     if kind == "shell_line":
         return f"'{name}' {item['msg']}", f"write it as {_as_vector(value)}"
@@ -155,15 +164,25 @@ def _explained(item: ErrorDetails, location: Location) -> tuple[str, str | None]
 
 
 def _known_keys(location: Location) -> list[str]:
-    from dispatch_runner.settings.schema import AgentSettings, Defaults, Document, LimitSettings
+    from dispatch_runner.settings import schema
 
-    models: dict[str, type[Model]] = {
-        "defaults": Defaults,
-        "agents": AgentSettings,
-        "limits": LimitSettings,
+    models: dict[Location, type[Model]] = {
+        ("defaults",): schema.Defaults,
+        ("agents", "*"): schema.AgentSettings,
+        ("limits", "*"): schema.LimitSettings,
+        ("mcp",): schema.McpTables,
+        ("mcp", "servers", "*"): schema.McpServerSettings,
+        ("mcp", "servers", "*", "set_env", "*"): schema.Reference,
+        ("mcp", "servers", "*", "headers", "*"): schema.Reference,
+        ("mcp", "tools", "*"): schema.McpToolSettings,
     }
-    model = models[location[0]] if len(location) > 1 else Document
-    return list(model.model_fields)
+    table = location[:-1]
+    for pattern, model in models.items():
+        if len(pattern) == len(table) and all(
+            each in {"*", key} for each, key in zip(pattern, table, strict=True)
+        ):
+            return list(model.model_fields)
+    return list(schema.Document.model_fields)
 
 
 def _as_vector(line: str) -> str:
@@ -191,6 +210,8 @@ def _contradictions(document: Document) -> Iterator[_Contradiction]:
             yield ("agents", name), f"'{name}' cannot be the name of an agent", "rename it"
         yield from _about_the_program(name, agent)
         yield from _about_resources(name, agent, document.limits)
+    for name, server in document.mcp.servers.items():
+        yield from _about_server(name, server)
 
 
 def _about_the_program(name: str, agent: AgentSettings) -> Iterator[_Contradiction]:
@@ -217,3 +238,18 @@ def _about_resources(
         elif limit.capacity is not None and amount > limit.capacity:
             message = f"agent '{name}' takes {amount} of '{resource}', which has {limit.capacity}"
             yield location, message, "no task of it could ever start; raise capacity"
+
+
+def _about_server(name: str, server: McpServerSettings) -> Iterator[_Contradiction]:
+    location = ("mcp", "servers", name)
+    if problem := server_name_problem(name):
+        yield location, problem, "rename it"
+    if (server.command is None) == (server.url is None):
+        both = "both a command and a url" if server.url else "neither a command nor a url"
+        yield location, f"server '{name}' has {both}", "a server has one of the two"
+        return
+    needed = "url" if server.command else "command"
+    for key in ("headers",) if server.command else ("env", "set_env", "cwd"):
+        if getattr(server, key):
+            message = f"'{key}' of server '{name}' has no effect without a {needed}"
+            yield (*location, key), message, f"remove it, or give a {needed}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dispatch_runner.errors import SettingsError
 from dispatch_runner.settings.convert import CONVERTERS, Unusable
@@ -13,6 +13,9 @@ from dispatch_runner.settings.file import FileSettings, parse, read
 from dispatch_runner.settings.names import suggestion
 from dispatch_runner.settings.trust import TrustState, base_folder, trusted_content
 from dispatch_runner.settings.values import Flags, Settings, line_of, shown
+
+if TYPE_CHECKING:
+    from dispatch_runner.settings.mcp import McpSettings
 
 PREFIX = "DISPATCH_RUNNER_"
 PROJECT_FILE = "dispatch.toml"
@@ -24,7 +27,8 @@ _Given = dict[str, tuple[Any, str]]
 
 
 def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
-    """What the operator has set, from everywhere. Reads at most one settings file; writes nothing.
+    """What the operator has set, from everywhere. Reads at most one settings file, and the
+    file of MCP servers that was named; writes nothing.
 
     Raises `SettingsError` with everything that is wrong with flags and environment, or else with the
     file.
@@ -39,6 +43,7 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
         text, origin = values["trace_dir"]
         values["trace_dir"] = _absolute(text, environ, cwd), origin
     extra_paths = _allow_paths(flags, environ, file, source)
+    mcp = _mcp(flags, environ, file, source, cwd)
     return Settings(
         cwd=cwd,
         file=path,
@@ -46,10 +51,11 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
         allow_paths=tuple(dict.fromkeys(_absolute(path, environ, cwd) for path, _ in extra_paths)),
         agents=file.agents,
         limits=file.limits,
+        mcp=mcp,
         overriding=frozenset(given),
         origins=_origins(values, extra_paths, file, source),
         lines=file.lines,
-        notes=(*notes, *_misspelt(environ)),
+        notes=(*notes, *(mcp.notes if mcp else ()), *_misspelt(environ)),
     )
 
 
@@ -140,6 +146,24 @@ def _allow_paths(
     return [(path, origin) for origin, paths in sources for path in paths if path]
 
 
+def _mcp(
+    flags: Flags, environ: Mapping[str, str], file: FileSettings, source: str, cwd: Path
+) -> McpSettings | None:
+    named = flags.mcp_config or environ.get(f"{PREFIX}MCP_CONFIG")
+    if not named and file.mcp is None:
+        return None
+    from dispatch_runner.settings.mcp import mcp_settings
+
+    if not named:
+        return mcp_settings(file, source, {}, environ, cwd)
+    from dispatch_runner.settings.mcp_file import read_servers
+
+    path = Path(_absolute(str(named), environ, cwd))
+    return mcp_settings(
+        file, source, read_servers(path, shown(path, cwd), environ, cwd), environ, cwd
+    )
+
+
 def _absolute(path: str, environ: Mapping[str, str], cwd: Path) -> str:
     home = environ.get("HOME")
     if home and (path == "~" or path.startswith("~/")):
@@ -164,7 +188,7 @@ def _origins(
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
     """A note for each variable that is nearly one of ours. Others may be meant for another program."""
-    known = [key.upper() for key in (*CONVERTERS, "config", "allow_path")]
+    known = [key.upper() for key in (*CONVERTERS, "config", "allow_path", "mcp_config")]
     others = {name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)}
     for name in sorted(others.difference(known, GIVEN_TO_AGENTS)):
         hint = suggestion(name, known)

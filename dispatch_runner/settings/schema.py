@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from dispatch_runner.models.base import Model
 from dispatch_runner.models.constraints import Amount, Retries, Seconds, Workers
-from dispatch_runner.settings.names import backend_problem
+from dispatch_runner.settings.names import backend_problem, url_problem
 
 
 def _no_nul(text: str) -> str:
@@ -28,6 +28,24 @@ def _available(name: str) -> str:
         message, hint = problem
         raise PydanticCustomError("backend", "{message}", {"message": message, "hint": hint})
     return name
+
+
+def _web_address(text: str) -> str:
+    if problem := url_problem(text):
+        raise PydanticCustomError("url", "{message}", {"message": problem})
+    return text
+
+
+def _tool_address(text: str) -> str:
+    server, slash, tool = text.partition("/")
+    if not (server and slash and tool):
+        raise PydanticCustomError("tool_address", "is not of the form SERVER/TOOL")
+    return text
+
+
+def _address_alone(value: object) -> object:
+    """A mapping that is just the address."""
+    return {"tool": value} if isinstance(value, str) else value
 
 
 Text = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
@@ -102,9 +120,62 @@ class LimitSettings(Model):
     """Most starts in any 60 seconds."""
 
 
+class Reference(Model):
+    """A value that stands in our environment, never in the file."""
+
+    from_env: Text
+    """The variable that holds it."""
+    prefix: Annotated[str, AfterValidator(_no_nul)] = ""
+    """What stands before it, such as `Bearer `."""
+
+
+class McpServerSettings(Model):
+    """`[mcp.servers.NAME]`: an MCP server, as a program or at a URL."""
+
+    command: Command | None = None
+    """The program and its arguments, spoken to over its pipes. Nothing is expanded in it."""
+    url: Annotated[Text, AfterValidator(_web_address)] | None = None
+    """Where a server is that speaks streamable HTTP."""
+    env: list[Text] | None = None
+    """Names, or globs of names, of our environment that the program sees."""
+    set_env: dict[Text, Reference] = {}
+    """Variables that the program gets besides, under other names."""
+    headers: dict[Text, Reference] = {}
+    """Headers of every request."""
+    cwd: Text | None = None
+    """The program's working directory, below ours."""
+    timeout_seconds: Seconds = 30.0
+    """Most seconds of one call."""
+    connect_timeout_seconds: Seconds = 30.0
+    """Most seconds until a new connection is ready, the start of the program included."""
+    enabled: bool = True
+    """Whether it may be used."""
+
+
+class McpToolSettings(Model):
+    """`[mcp.tools.NAME]`: what stands behind a tool that agents ask for."""
+
+    tool: Annotated[str, AfterValidator(_tool_address)]
+    """`SERVER/TOOL`, by the server's own name of the tool."""
+    rename: dict[Text, Text] = {}
+    """The server's names of arguments, by ours."""
+    drop: list[Text] = []
+    """Arguments that the server does not know."""
+
+
+class McpTables(Model):
+    """`[mcp]`: tools that agents may call."""
+
+    embedded: bool = True
+    """Whether tools that are mapped to no server are answered by the embedded quality server."""
+    servers: dict[str, McpServerSettings] = {}
+    tools: dict[str, Annotated[McpToolSettings, BeforeValidator(_address_alone)]] = {}
+
+
 class Document(Model):
     """A whole settings file."""
 
     defaults: Defaults = Defaults.model_construct()
     agents: dict[str, AgentSettings] = {}
     limits: dict[str, LimitSettings] = {}
+    mcp: McpTables = McpTables.model_construct()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from dispatch_runner.errors import SettingsError
 
 if TYPE_CHECKING:
+    from dispatch_runner.settings.mcp import McpSettings
     from dispatch_runner.settings.schema import AgentSettings, LimitSettings
 
 Durability = Literal["power", "process"]
@@ -32,6 +33,8 @@ class Flags:
     allow_path: tuple[str, ...] = ()
     backend: str | None = None
     durability: str | None = None
+    mcp_config: Path | str | None = None
+    """A file of MCP servers in the format of `.mcp.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Settings:
     durability: Durability = "power"
     agents: Mapping[str, AgentSettings] = field(default_factory=dict)
     limits: Mapping[str, LimitSettings] = field(default_factory=dict)
+    mcp: McpSettings | None = None
+    """MCP servers and the tools mapped to them; null: nothing is said of them."""
     overriding: frozenset[str] = frozenset()
     """Keys set by a flag or the environment: these outrank the definitions of agents in the file, and
     the request where no limits are meant (`fail_fast`, `trace_dir`)."""

@@ -96,7 +96,9 @@ class Cli:
         assert not stray, f"files that nobody asked for: {stray}"
         return ran
 
-    def start(self, *arguments: str, program: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[bytes]:
+    def start(
+        self, *arguments: str, program: tuple[str, ...] = (), **options: Any
+    ) -> subprocess.Popen[bytes]:
         """Starts it; `finish` checks and returns how it ended."""
         options = {
             "stdout": subprocess.PIPE,
@@ -134,6 +136,11 @@ class Cli:
         """Processes of this test that are alive, whoever their parent is."""
         marks = (f"CLI_TEST_MARKER={self.marker}".encode(), f"HOME={self.home}".encode())
         return [str(pid) for pid, environ in processes() if any(m in environ for m in marks)]
+
+    def end_survivors(self) -> None:
+        for pid in map(int, self.survivors()):
+            os.kill(pid, signal.SIGKILL)
+        self.until(lambda: not self.survivors(), "killed processes")
 
     def files(self) -> set[str]:
         """Everything in the test's folder, relative to the working directory."""
@@ -242,5 +249,4 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
 def cli(tmp_path: Path) -> Iterator[Cli]:
     program = Cli(tmp_path)
     yield program
-    for pid in map(int, program.survivors()):
-        os.kill(pid, signal.SIGKILL)
+    program.end_survivors()

@@ -169,7 +169,8 @@ def test_traces_of_a_folder_without_any(cli):
 
 
 @pytest.mark.parametrize(
-    "flags", [["--older-than", "soon"], ["--max-size", "2X"], ["--keep", "-1"], ["--older-than", ""]]
+    "flags",
+    [["--older-than", "soon"], ["--max-size", "2X"], ["--keep", "-1"], ["--older-than", ""]],
 )
 def test_prune_refuses_what_it_does_not_understand(cli, flags):
     assert cli("traces", "prune", *flags, writes=()).code == 2
@@ -236,8 +237,10 @@ def test_help_says_how_to_begin_and_what_exit_codes_mean(cli):
     assert "| dispatch-runner" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [[name] for name in sorted(COMMANDS)] + [["traces", n] for n in ("list", "show", "prune")]
+    "command",
+    [[name] for name in sorted(COMMANDS)] + [["traces", n] for n in ("list", "show", "prune")],
 )
 def test_every_command_has_help(cli, command):
     ran = cli(*command, "--help", writes=(), text=True)
@@ -265,6 +268,7 @@ def test_completion_for_an_unknown_shell_says_which_there_are(cli):
     [("dispatch-runner val", "validate"), ("dispatch-runner run --std", "--stdout"),
      ("dispatch-runner graph --format me", "mermaid")],
 )  # fmt: skip
+@pytest.mark.slow
 def test_bash_completes_commands_flags_and_values(cli, words, expected):
     cli.environ |= {
         "_DISPATCH_RUNNER_COMPLETE": "complete_bash",
@@ -274,8 +278,11 @@ def test_bash_completes_commands_flags_and_values(cli, words, expected):
     assert expected in cli(writes=(), text=True).text.split()
 
 
+@pytest.mark.slow
 def test_the_completion_script_works_in_bash(cli):
-    script = cli.write("completion.sh", cli("--show-completion", "bash", writes=(), text=True).stdout)
+    script = cli.write(
+        "completion.sh", cli("--show-completion", "bash", writes=(), text=True).stdout
+    )
     probe = f"""
         source {script}
         COMP_WORDS=(dispatch-runner va); COMP_CWORD=1

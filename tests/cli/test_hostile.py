@@ -1,6 +1,7 @@
 """100 MB of anything: exit 2, one document, in bounded time and memory, nothing written."""
 
 import resource
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_100_mb_of(cli, name):
 
 
 def test_a_stream_without_an_end(cli):
-    with open("/dev/zero", "rb") as endless:
+    with Path("/dev/zero").open("rb") as endless:
         process = cli.start("-q", stdin=endless)
     ran = cli.finish(process, timeout=SECONDS)
     assert (ran.code, ran.codes) == (2, ["document_too_large"])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+SLOW = pytest.mark.slow
+
 
 @pytest.fixture
 def programs(cli):
@@ -72,14 +74,26 @@ def test_text_and_exit_code_are_answers_too(programs):
     [
         ("import sys; sys.exit('something is broken')", "crashed", "something is broken"),
         ("import os; os.kill(os.getpid(), 9)", "crashed", "SIGKILL"),
-        ("print('not json')", "bad_output", "not json"),
-        ("print('[1]')", "bad_output", "not an object"),
-        ("print('{\"a\": 1')", "bad_output", "not JSON"),
-        ("import sys; sys.stdout.buffer.write(b'\\xff\\xfe\\x00')", "bad_output", "not JSON"),
-        ("", "bad_output", "nothing was printed"),
-        ("print('{}')", "unverified", "empty"),
-        ("print('{\"error\": {\"type\": \"auth\", \"message\": \"no key\"}}')", "auth", "no key"),
-        ("print('{\"generated_file\": \"/no/such\"}')", "unverified", "/no/such"),
+        pytest.param("print('not json')", "bad_output", "not json", marks=SLOW),
+        pytest.param("print('[1]')", "bad_output", "not an object", marks=SLOW),
+        pytest.param("print('{\"a\": 1')", "bad_output", "not JSON", marks=SLOW),
+        pytest.param(
+            "import sys; sys.stdout.buffer.write(b'\\xff\\xfe\\x00')",
+            "bad_output",
+            "not JSON",
+            marks=SLOW,
+        ),
+        pytest.param("", "bad_output", "nothing was printed", marks=SLOW),
+        pytest.param("print('{}')", "unverified", "empty", marks=SLOW),
+        pytest.param(
+            'print(\'{"error": {"type": "auth", "message": "no key"}}\')',
+            "auth",
+            "no key",
+            marks=SLOW,
+        ),
+        pytest.param(
+            'print(\'{"generated_file": "/no/such"}\')', "unverified", "/no/such", marks=SLOW
+        ),
     ],
 )
 def test_what_a_program_does_wrong_is_told(programs, script, cause, evidence):
@@ -107,6 +121,7 @@ print('{"done": true}')
 """
 
 
+@pytest.mark.slow
 def test_exit_75_is_tried_again(programs):
     cli = programs(agent={"script": ONCE})
     ran = cli(stdin=[cli.task("a", "agent", retries=1)], writes=("traces", "../home"))
@@ -149,6 +164,7 @@ def test_a_timeout_ends_the_whole_tree(programs):
     assert Path(attempt["stderr_file"]).read_text() == "ready\n"
 
 
+@pytest.mark.slow
 def test_a_daemon_that_is_left_behind_is_ended_with_a_warning(programs):
     script = "import subprocess; subprocess.Popen(['sleep', '1000']); print('{\"ok\": true}')"
     cli = programs(agent={"script": script, "grace_seconds": 0.1})
@@ -188,6 +204,7 @@ def test_a_file_lock_is_one_lock_however_it_is_spelt(programs):
     assert most_inside(cli, cli("-j4", stdin=tasks)) == 1
 
 
+@pytest.mark.slow
 def test_units_of_a_limit_are_shared(programs):
     cli = programs("[limits.gpu]\ncapacity = 2\n", agent={"script": COUNT, "resources": {"gpu": 1}})
     tasks = [cli.task(f"t{n}", "agent") for n in range(3)]
@@ -199,7 +216,10 @@ def test_units_of_a_limit_are_shared(programs):
 
 def test_more_units_than_there_are_is_a_rejection(programs):
     cli = programs("[limits.gpu]\ncapacity = 2\n", agent={"script": COUNT})
-    wrong = [cli.task("a", "agent", resources={"gpu": 3}), cli.task("b", "agent", resources={"gpo": 1})]
+    wrong = [
+        cli.task("a", "agent", resources={"gpu": 3}),
+        cli.task("b", "agent", resources={"gpo": 1}),
+    ]
     ran = cli(stdin=wrong, writes=())
     assert ran.code == 2
     assert "gpu" in json.dumps(ran.errors[0])
@@ -214,7 +234,9 @@ while len(os.listdir(folder)) < 3:
     time.sleep(0.005)
 """
     cli = programs(agent={"script": barrier, "output": "exit"})
-    ran = cli("-j3", stdin=[cli.task(str(n), "agent") for n in range(3)], writes=("traces", "../home"))
+    ran = cli(
+        "-j3", stdin=[cli.task(str(n), "agent") for n in range(3)], writes=("traces", "../home")
+    )
     assert ran.code == 0
     assert ran.document["summary"]["peak_concurrency"] == 3
 
@@ -257,7 +279,7 @@ def test_what_a_program_prints_goes_to_files_and_is_capped(programs):
 
 def test_a_hostile_task_id_reaches_a_program_unharmed(programs):
     cli = programs(agent={"script": READ + "print(json.dumps({'id': envelope['task_id']}))"})
-    task_id = "$(touch pwned); `x` ../../é \"quoted\" -rf"
+    task_id = '$(touch pwned); `x` ../../é "quoted" -rf'
     ran = cli(stdin=[cli.task(task_id, "agent")])
     assert ran.tasks[task_id]["output"] == {"id": task_id}
     assert not os.path.lexists(cli.folder / "pwned")

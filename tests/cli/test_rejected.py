@@ -11,9 +11,7 @@ GOOD = '{"tasks": [{"task_id": "a", "agent": "echo", "input_data": {}}]}'
 
 def task(**fields):
     """The text of a request of one task with these fields changed."""
-    return json.dumps(
-        {"tasks": [{"task_id": "a", "agent": "echo", "input_data": {}} | fields]}
-    )
+    return json.dumps({"tasks": [{"task_id": "a", "agent": "echo", "input_data": {}} | fields]})
 
 
 def rejected(cli, text):
@@ -181,7 +179,9 @@ def test_a_million_errors_are_counted_and_not_listed(cli):
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 FIELDS = [
@@ -196,7 +196,7 @@ ODD_REQUEST = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(ODD_REQUEST.map(json.dumps).map(str.encode) | st.binary(max_size=200))
 def test_no_input_whatever_gives_anything_but_one_document(cli, text):

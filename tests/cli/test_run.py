@@ -29,7 +29,12 @@ def test_results_come_in_request_order_whatever_ran_first(cli):
 
 def test_python_m_is_the_same_program(cli):
     process = cli.start(program=(sys.executable, "-m", "dispatch_runner"), stdin=-1)
-    assert cli.finish(process, b'{"tasks": [{"task_id": "a", "agent": "echo", "input_data": {}}]}').code == 0
+    assert (
+        cli.finish(
+            process, b'{"tasks": [{"task_id": "a", "agent": "echo", "input_data": {}}]}'
+        ).code
+        == 0
+    )
 
 
 def test_a_reference_keeps_its_type_and_becomes_text_inside_a_longer_string(cli):
@@ -122,7 +127,7 @@ def test_depends_on_is_accepted_with_a_warning(cli):
 
 
 def test_a_bom_and_schema_are_tolerated(cli):
-    text = '{"$schema": "./request.schema.json", "tasks": [%s]}' % json.dumps(cli.echo())
+    text = json.dumps({"$schema": "./request.schema.json", "tasks": [cli.echo()]})
     assert cli(stdin=b"\xef\xbb\xbf" + text.encode()).code == 0
 
 
@@ -200,10 +205,20 @@ def test_the_coder_writes_a_module_that_a_dependent_can_use(cli):
     assert ran.tasks["use"]["output"] == {"file": str(target)}
 
 
-@pytest.mark.parametrize("count", [1, 300])
+@pytest.mark.parametrize("count", [1, pytest.param(300, marks=pytest.mark.slow)])
 def test_every_task_of_a_wide_graph_is_accounted_for(cli, count):
     tasks = [cli.echo(f"t{n}") for n in range(count)]
     ran = cli("--quiet", stdin=[*tasks, cli.echo("end", after=[t["task_id"] for t in tasks])])
     assert ran.code == 0
     assert ran.document["summary"]["successful"] == count + 1
     assert ran.stderr == ""
+
+
+def test_the_plain_pipe_imports_neither_typer_nor_rich(cli):
+    process = cli.start(
+        program=(sys.executable, "-X", "importtime", "-m", "dispatch_runner"), stdin=-1
+    )
+    ran = cli.finish(process, json.dumps({"tasks": [cli.echo()]}).encode())
+    modules = {line.rpartition("|")[2].strip().split(".")[0] for line in ran.stderr.splitlines()}
+    assert "dispatch_runner" in modules
+    assert not {"typer", "rich", "click"} & modules

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,9 @@ def stubborn(cli):
     script = cli.write("stubborn.py", STUBBORN)
 
     def define(grace):
-        cli.settings(f'[agents.s]\ncommand = ["python3", "-S", "{script}"]\ngrace_seconds = {grace}\n')
+        cli.settings(
+            f'[agents.s]\ncommand = ["python3", "-S", "{script}"]\ngrace_seconds = {grace}\n'
+        )
         return cli
 
     return define
@@ -43,7 +46,7 @@ def begin(cli, *arguments, **options):
     process.stdin.write(json.dumps({"tasks": tasks}).encode())
     process.stdin.close()
     process.stdin = None
-    cli.until(lambda: {"s1", "s2"} <= set(os.listdir(cli.home)), "the programs")
+    cli.until(lambda: {"s1", "s2"} <= {file.name for file in cli.home.iterdir()}, "the programs")
     return process
 
 
@@ -98,6 +101,7 @@ def stopping(cli, process):
         assert process.poll() is None
 
 
+@pytest.mark.slow
 def test_another_signal_after_the_first_keeps_the_first_cause(stubborn):
     cli = stubborn(300)
     process = begin(cli, "--progress", "json")
@@ -110,8 +114,8 @@ def test_another_signal_after_the_first_keeps_the_first_cause(stubborn):
 
 def handled(process):
     """Whether the program has taken SIGINT, SIGTERM and SIGHUP over."""
-    with open(f"/proc/{process.pid}/status") as file:
-        (caught,) = (line.split()[1] for line in file if line.startswith("SigCgt"))
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    (caught,) = (line.split()[1] for line in lines if line.startswith("SigCgt"))
     return all(int(caught, 16) >> number - 1 & 1 for number in CODES)
 
 
@@ -161,6 +165,7 @@ def test_an_ignored_hangup_stays_ignored(stubborn):
     assert (ran.code, ran.document["interrupted"]) == (143, "SIGTERM")
 
 
+@pytest.mark.slow
 def test_a_whole_process_group_gets_ctrl_c(stubborn):
     """As from a terminal: the programs are in sessions of their own and hear of it only from us."""
     cli = stubborn(0.1)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,12 @@ def shell(cli, line, **options):
     cli.write("one.json", one(cli))
     environ = cli.environ | {"D": str(cli.program)}
     return subprocess.run(
-        ["bash", "-c", line], cwd=cli.folder, env=environ, capture_output=True, timeout=20, **options
+        ["bash", "-c", line],
+        cwd=cli.folder,
+        env=environ,
+        capture_output=True,
+        timeout=20,
+        **options,
     )
 
 
@@ -115,6 +121,7 @@ def test_the_working_directory_is_gone(cli):
 
 
 @pytest.mark.parametrize("flag", ["--version", "--help", "version", "run --help", "agents"])
+@pytest.mark.slow
 def test_text_that_nobody_takes_is_no_traceback(cli, flag):
     done = shell(cli, f"$D {flag} | head -c 0; exit ${{PIPESTATUS[0]}}")
     assert done.returncode == 3
@@ -135,9 +142,7 @@ def test_a_slow_reader_gets_all_of_a_large_result(cli):
     assert len(document["results"][0]["output"]["text"]) == BIG
 
 
-
-
-@pytest.mark.parametrize("kind", ["pipe", "socket"])
+@pytest.mark.parametrize("kind", ["pipe", pytest.param("socket", marks=pytest.mark.slow)])
 def test_a_stdout_that_does_not_block_gets_all_of_it(cli, kind):
     if kind == "pipe":
         reader, writer = os.pipe()
@@ -151,7 +156,7 @@ def test_a_stdout_that_does_not_block_gets_all_of_it(cli, kind):
     os.close(writer)
     process.stdin.write(one(cli, BIG))
     process.stdin.close()
-    with open(reader, "rb") as file:
+    with os.fdopen(reader, "rb") as file:
         document = json.loads(file.read())
     assert process.wait(20) == 0
     assert len(document["results"][0]["output"]["text"]) == BIG
@@ -185,14 +190,15 @@ def test_a_signal_ends_the_wait_for_a_reader_that_takes_nothing(cli):
 
 
 def test_nothing_that_runs_below_us_can_write_to_stdout(cli):
-    script = cli.write("noisy.sh", "#!/bin/sh\necho to stdout\necho x > /proc/$PPID/fd/1 2>/dev/null\n", mode=0o755)
+    script = cli.write(
+        "noisy.sh", "#!/bin/sh\necho to stdout\necho x > /proc/$PPID/fd/1 2>/dev/null\n", mode=0o755
+    )
     cli.settings(f'[agents.noisy]\ncommand = ["{script}"]\nstdin = "none"\noutput = "text"\n')
     ran = cli("-q", stdin=[cli.task("a", "noisy")])
     assert ran.code == 0
 
 
 def sleeping(pid):
-    with open(f"/proc/{pid}/wchan") as file:
-        where = file.read()
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] == "S" and where != "pipe_read"
+    """Whether a process waits for something, and has not just been begun."""
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "S" and b"dispatch" in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 import anyio.to_thread
 
-from dispatch_runner.agents.debug import bfros, report
+from dispatch_runner.agents.debug import bfros, deep, dynamic, report
 from dispatch_runner.agents.debug.candidates import Candidate, as_suspects
 from dispatch_runner.agents.debug.history import last_changes
 from dispatch_runner.agents.debug.hypothesis import judge
@@ -31,7 +32,7 @@ from dispatch_runner.agents.debug.models import (
 )
 from dispatch_runner.agents.debug.pycode import Broken, PyCode, parse_python
 from dispatch_runner.agents.debug.sources import Source, read_source, unread_source
-from dispatch_runner.agents.debug.stacktraces import RawTrace, parse
+from dispatch_runner.agents.debug.stacktraces import RawFrame, RawTrace, parse
 from dispatch_runner.agents.debug.suspicious import suspicious
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
@@ -41,6 +42,8 @@ MOST_TRACES = 100
 LONGEST_TEXT = 20_000_000
 """Characters of one error text that are read; of a longer one head and tail."""
 MOST_FINDINGS = 200
+MOST_SYMPTOMS = 20
+"""Different tracebacks of failing tests that are looked at."""
 HISTORY_SUSPECTS = 3
 UNCOMMITTED = 0.1
 SYNTAX_ERROR = 0.9
@@ -55,8 +58,10 @@ class Job:
     asked: DebugInput
     hurry: anyio.Event | None
     material: Material
-    trace_sources: list[int]
+    trace_sources: list[int | None]
     """For each trace of the material, the index of the text that it was read from."""
+    running: deep.Running | None = None
+    ran: deep.Deep | None = None
     findings: list[Finding] = field(default_factory=list)
     history: list[Change] = field(default_factory=list)
     not_assessed: list[NotAssessed] = field(default_factory=list)
@@ -69,17 +74,22 @@ class Job:
         return self.asked.analysis_depth
 
 
-async def analyse(asked: DebugInput, hurry: anyio.Event | None) -> tuple[JsonObject, list[str]]:
+async def analyse(
+    asked: DebugInput, hurry: anyio.Event | None, running: deep.Running | None = None
+) -> tuple[JsonObject, list[str]]:
     """The analysis (a `DebugOutput` as JSON), and warnings about files that were not analysed.
 
     Processor-bound work is done in a thread, a file or a text at a time, so that a cancellation
-    waits for one of them at most. Nothing of the affected files is run or imported.
+    waits for one of them at most. Nothing of the affected files is run or imported, but by the named
+    tests at depth `deep`, in child processes; `running` null: never.
 
     Raises:
-        AgentError: `missing_file`, when none of the affected files exists.
+        AgentError: `missing_file`, when none of the affected files, or a named test, does not exist.
     """
     job = await _gather(asked, hurry)
+    job.running = running
     await _find(job)
+    await _run_tests(job)
     ranked = await anyio.to_thread.run_sync(_rank, job)
     if job.depth != "quick":
         ranked = await _add_history(job, ranked)
@@ -103,7 +113,7 @@ async def _gather(asked: DebugInput, hurry: anyio.Event | None) -> Job:
             codes[path] = code
     _require_one(list(sources.values()))
     traces: list[RawTrace] = []
-    origins: list[int] = []
+    origins: list[int | None] = []
     omitted: list[NotAssessed] = []
     for index, text in enumerate(asked.error_traces):
         found = await anyio.to_thread.run_sync(_parse, text, len(traces))
@@ -169,8 +179,49 @@ def _omissions(job: Job) -> None:
             )
     if job.depth == "quick":
         job.omit("complexity, security, types and history", "depth is `quick`")
-    elif job.depth == "deep":
-        job.omit("running tests", "no test and no code is run by this analysis, at any depth")
+
+
+async def _run_tests(job: Job) -> None:
+    """The named tests, where the depth and the operator allow it; why not, where not."""
+    named = bool(job.asked.test_paths or job.asked.test_command)
+    if job.depth != "deep" or not named or job.running is None:
+        if job.depth == "deep" or named:
+            why = "no tests are named in `test_paths` or `test_command`"
+            if named:
+                why = f"depth is `{job.depth}`" if job.depth != "deep" else "nothing may be run"
+            job.omit("running tests", why)
+        return
+    ran = await deep.run_tests(job.asked, job.material, job.running, job.hurry)
+    if isinstance(ran, str):
+        job.omit("running tests", ran)
+        return
+    job.ran = ran
+    job.not_assessed += ran.not_assessed
+    job.material.is_test = partial(deep.is_test_file, test_paths=job.asked.test_paths)
+    await anyio.to_thread.run_sync(_add_symptoms, job, ran)
+
+
+def _add_symptoms(job: Job, ran: deep.Deep) -> None:
+    """The tracebacks of failing tests and of what could not be imported, each kind once."""
+    texts = [test.text for test in ran.observed.failing if test.outcome == "failed"]
+    texts += ran.observed.problems
+    if not ran.observed.tests:
+        texts.append(ran.observed.printed)
+    seen: set[tuple[object, ...]] = set()
+    for text in texts:
+        first = max((trace.chain for trace in job.material.traces), default=-1) + 1
+        found = _parse(text, first)
+        kind = tuple((trace.error_type, *map(_place, trace.frames)) for trace in found)
+        if not found or kind in seen or len(seen) >= MOST_SYMPTOMS:
+            continue
+        seen.add(kind)
+        job.material.symptoms |= {trace.chain for trace in found}
+        job.material.traces = [*job.material.traces, *found]
+        job.trace_sources += [None] * len(found)
+
+
+def _place(frame: RawFrame) -> tuple[str, int | None]:
+    return frame.file, frame.line
 
 
 async def _find(job: Job) -> None:
@@ -240,6 +291,10 @@ def _rank(job: Job) -> list[Candidate]:
     add_traces(job.material)
     add_findings(job.material, job.findings)
     add_description(job.material, job.asked.problem_description)
+    if job.ran is not None and job.ran.observed.failing:
+        dynamic.add_spectrum(job.material, job.ran.observed)
+        if job.ran.trials is not None and job.ran.trials.failing:
+            dynamic.add_trials(job.material, job.ran.trials)
     return job.material.candidates.ranked()
 
 
@@ -279,6 +334,7 @@ def _report(job: Job, ranked: list[Candidate]) -> JsonObject:
         traces=report.traces(material, job.trace_sources),
         findings=job.findings[:MOST_FINDINGS],
         history=job.history,
+        tests=deep.report(job.ran) if job.ran is not None else None,
         files=report.files(material, job.depth),
         not_assessed=job.not_assessed,
     )

@@ -16,6 +16,21 @@ LOWEST_SCORE = 0.05
 """Less is noise."""
 
 
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A change of one line with which the tests pass; found by trying, so not proven."""
+
+    line: int
+    operator: str
+    before: str
+    after: str
+    tests: str
+    """Which tests pass with it, in words."""
+    passed: int
+    total: int
+    """Of how many tests that ran with it."""
+
+
 @dataclass(slots=True)
 class Candidate:
     """A place and what speaks for and against it."""
@@ -33,6 +48,9 @@ class Candidate:
     """Whether an error was raised here or, from own code's view, by a call made here."""
     traced: bool = False
     """Whether a trace passes here."""
+    tested: bool = False
+    """Whether running tests says something about it."""
+    repair: Repair | None = None
 
     @property
     def score(self) -> float:

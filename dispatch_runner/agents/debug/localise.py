@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,8 @@ REPEATED = 0.2
 UNOBSERVED = 0.4
 OUTSIDE = 0.3
 TEST_ONLY = 0.5
+SYMPTOM = 0.5
+"""Share of a trace's weight when the tests that gave it were run."""
 
 SYNTAX_ERRORS = frozenset({"SyntaxError", "IndentationError", "TabError"})
 
@@ -47,6 +49,10 @@ class Material:
     traces: Sequence[RawTrace]
     mapper: Mapper
     candidates: Candidates = field(default_factory=Candidates)
+    symptoms: set[int] = field(default_factory=set)
+    """Chains that come from tests which were run: there the tests' lines say more."""
+    is_test: Callable[[str], bool] = lambda _: False
+    """Whether a path, as a trace prints it, is a test's own file."""
 
     def parsed(self) -> list[PyCode]:
         return [code for code in self.codes.values() if isinstance(code, PyCode)]
@@ -68,7 +74,8 @@ def add_traces(material: Material) -> None:
         chains.setdefault(trace.chain, []).append(trace)
     for chain in chains.values():
         for trace, weight in _weighed(chain, material):
-            _add_trace(trace, weight, material)
+            share = SYMPTOM if trace.chain in material.symptoms else 1.0
+            _add_trace(trace, weight * share, material)
 
 
 def _weighed(chain: list[RawTrace], material: Material) -> list[tuple[RawTrace, float]]:
@@ -123,6 +130,8 @@ def _add_trace(trace: RawTrace, weight: float, material: Material) -> None:
     for index, frame in enumerate(trace.frames):
         place = material.mapper.place(frame)
         if place is None and not is_own(trace.language, frame):
+            continue
+        if trace.chain in material.symptoms and material.is_test(frame.file):
             continue
         file = place.source.path if place is not None else frame.file
         line = place.line if place is not None else frame.line or 1

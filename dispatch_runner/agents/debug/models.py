@@ -28,6 +28,11 @@ class DebugInput(Model):
     all that is available."""
     hypothesis: str = ""
     """A suspected cause, to be tested against the evidence."""
+    test_paths: list[str] = []
+    """Absolute paths of pytest files or folders that show the problem; run at depth `deep`."""
+    test_command: str = ""
+    """Name of a test command that the operator defined; run at depth `deep`, with `test_paths` as
+    further arguments."""
 
 
 class Frame(Model):
@@ -53,8 +58,8 @@ class Frame(Model):
 class StackTrace(Model):
     """One error with its frames, the raising frame first."""
 
-    source: int
-    """Index into `error_traces`."""
+    source: int | None
+    """Index into `error_traces`; null for the traceback of a test that was run."""
     chain: int
     """Traces with one number were reported together."""
     relation: Literal["raised", "cause", "context", "suppressed", "member", "thread"]
@@ -228,6 +233,39 @@ class Confidence(Model):
     """The computation, step by step."""
 
 
+class FailedTest(Model):
+    """A test that did not pass."""
+
+    test: str
+    """pytest's id of it."""
+    outcome: Literal["passed", "failed", "skipped", "hung", "crashed"]
+    """`hung`: it had to be stopped; `crashed`: it ended its process."""
+    message: str
+    """The error, at most 500 characters."""
+    seconds: float
+
+
+class TestRun(Model):
+    """What running the named tests showed."""
+
+    __test__ = False
+
+    command: list[str]
+    passed: int
+    failed: int
+    hung: int
+    crashed: int
+    skipped: int
+    not_imported: list[str]
+    """Ends of the errors of test files that could not be imported."""
+    failures: list[FailedTest]
+    """At most 50."""
+    mutants_tried: int
+    """How many small changes of the affected files were tested, in memory only."""
+    mutants_planned: int
+    seconds: float
+
+
 class NotAssessed(Model):
     """Something that was not looked at."""
 
@@ -253,5 +291,7 @@ class DebugOutput(Model):
     findings: list[Finding]
     """At most 200, the heaviest first."""
     history: list[Change]
+    tests: TestRun | None
+    """Null when none were run."""
     files: list[FileReport]
     not_assessed: list[NotAssessed]

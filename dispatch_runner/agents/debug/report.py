@@ -40,13 +40,13 @@ def summary(ranked: Sequence[Candidate], analysis: Bfros, material: Material) ->
     return f"most suspect: {bfros.place_of(ranked[0])}; {kind}: {cause.statement}"
 
 
-def traces(material: Material, origins: Sequence[int]) -> list[StackTrace]:
+def traces(material: Material, origins: Sequence[int | None]) -> list[StackTrace]:
     """What was read, bounded: 50 traces of 60 frames."""
     pairs = list(zip(material.traces, origins, strict=True))[:MOST_TRACES]
     return [_trace(trace, source, material.mapper) for trace, source in pairs]
 
 
-def _trace(trace: RawTrace, source: int, mapper: Mapper) -> StackTrace:
+def _trace(trace: RawTrace, source: int | None, mapper: Mapper) -> StackTrace:
     frames = trace.frames
     omitted = max(len(frames) - FIRST_FRAMES - LAST_FRAMES, 0)
     if omitted:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,29 +17,54 @@ from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.protocols import AgentCall, Answer, InputProblem
 
 if TYPE_CHECKING:
+    from dispatch_runner.agents.debug.deep import Running
     from dispatch_runner.paths import AllowedRoots
 
-Analyse = Callable[[DebugInput, anyio.Event | None], Awaitable[tuple[JsonObject, list[str]]]]
+Analyse = Callable[
+    [DebugInput, anyio.Event | None, "Running"], Awaitable[tuple[JsonObject, list[str]]]
+]
 
 
 class DebugRole:
-    """Analyses a problem in given files. Writes nothing, runs nothing of what it analyses."""
+    """Analyses a problem in given files. Changes nothing; runs what it analyses only at depth `deep`,
+    by the tests that are named, in child processes with limits."""
 
     name = "debug"
     input_model = DebugInput
     output_model = DebugOutput
 
+    def __init__(self, test_commands: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
+        """`test_commands`: argument vectors that the operator defined, by name."""
+        self._test_commands = test_commands
+
     def check_input(self, value: JsonObject, roots: AllowedRoots) -> list[InputProblem]:
-        """Wrong fields, and affected files that are no allowed absolute paths."""
-        pairs = text_paths(value, "affected_files")
-        return [*check_model(DebugInput, value), *check_paths(pairs, roots)]
+        """Wrong fields, files and tests that are no allowed absolute paths, unknown test commands."""
+        pairs = [*text_paths(value, "affected_files"), *text_paths(value, "test_paths")]
+        return [
+            *check_model(DebugInput, value),
+            *check_paths(pairs, roots),
+            *self._unknown_command(value.get("test_command")),
+        ]
+
+    def _unknown_command(self, name: object) -> list[InputProblem]:
+        if not isinstance(name, str) or not name or name in self._test_commands:
+            return []
+        known = ", ".join(sorted(self._test_commands)) or "none"
+        return [
+            InputProblem(
+                ("test_command",),
+                "unknown_test_command",
+                f"no test command is defined under the name {name[:80]!r}",
+                f"the operator defines them in [tests.NAME] of dispatch.toml; defined: {known}",
+            )
+        ]
 
     def writes(self, value: JsonObject) -> Sequence[str]:
         """Nothing."""
         return []
 
     def missing_tools(self) -> Sequence[str]:
-        """`ruff`, `mypy` and `git`, where they are not installed."""
+        """`ruff`, `mypy`, `git` and `pytest`, where they are not installed."""
         from dispatch_runner.agents.debug.tools import missing_tools
 
         return missing_tools()
@@ -47,10 +73,12 @@ class DebugRole:
         """The analysis.
 
         Raises:
-            AgentError: `missing_file`, when none of the affected files exists.
+            AgentError: `missing_file`, when none of the affected files, or a named test, does not exist.
         """
-        asked, analyse = await anyio.to_thread.run_sync(_prepare, call.input)
-        output, warnings = await analyse(asked, call.hurry)
+        asked, analyse, running = await anyio.to_thread.run_sync(
+            _prepare, call, self._test_commands
+        )
+        output, warnings = await analyse(asked, call.hurry, running)
         return Answer(output, warnings=warnings)
 
     async def verify(self, call: AgentCall, answer: Answer) -> Answer:
@@ -72,11 +100,15 @@ class DebugRole:
         return answer
 
 
-def _prepare(value: JsonObject) -> tuple[DebugInput, Analyse]:
+def _prepare(
+    call: AgentCall, commands: Mapping[str, Sequence[str]]
+) -> tuple[DebugInput, Analyse, Running]:
     """In a thread: the first use loads and builds for tens of milliseconds."""
     from dispatch_runner.agents.debug.analyse import analyse
+    from dispatch_runner.agents.debug.deep import Running
 
-    return DebugInput.model_validate(value), analyse
+    running = Running(call.timeout_seconds, call.workspace, commands)
+    return DebugInput.model_validate(call.input), analyse, running
 
 
 def _valid(value: JsonObject) -> DebugOutput:

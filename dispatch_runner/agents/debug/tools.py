@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import shutil
 import sys
@@ -33,7 +34,12 @@ def find_git() -> str | None:
 
 def missing_tools() -> list[str]:
     """What is not installed; what depends on it is not assessed."""
-    found = {"ruff": find_ruff(), "mypy": find_mypy(), "git": find_git()}
+    found = {
+        "ruff": find_ruff(),
+        "mypy": find_mypy(),
+        "git": find_git(),
+        "pytest": importlib.util.find_spec("pytest"),
+    }
     return [name for name, command in found.items() if command is None]
 
 

@@ -1,0 +1,102 @@
+"""Runs one collected test under a time limit."""
+
+from __future__ import annotations
+
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from _pytest.runner import runtestprotocol
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    import pytest
+
+Outcome = Literal["passed", "failed", "skipped", "hung"]
+LONGEST_TEXT = 20_000
+
+
+class TestHung(BaseException):
+    """A test took longer than its limit."""
+
+
+class Ran(NamedTuple):
+    """How one test ended."""
+
+    outcome: Outcome
+    seconds: float
+    text: str
+    """The traceback of a failure."""
+
+
+class Watch:
+    """Raises `TestHung` in the main thread when a limit of seconds is over, again and again.
+
+    `processor` seconds are not used up by waiting, nor by what else the machine does.
+    """
+
+    def __init__(self, *, processor: bool, half: Callable[[], None] | None = None) -> None:
+        self._timer = signal.ITIMER_PROF if processor else signal.ITIMER_REAL
+        self._signal = signal.SIGPROF if processor else signal.SIGALRM
+        self._half = half
+        self.ticks = 0
+
+    def start(self, seconds: float) -> None:
+        self.ticks = 0
+        signal.signal(self._signal, self._tick)
+        signal.setitimer(self._timer, seconds / 2, seconds / 2)
+
+    def stop(self) -> None:
+        signal.setitimer(self._timer, 0)
+
+    def _tick(self, number: int, frame: FrameType | None) -> None:
+        self.ticks += 1
+        if self.ticks > 1:
+            raise TestHung("stopped: the test ran longer than its limit")
+        if self._half is not None:
+            self._half()
+
+
+class Errors:
+    """A plugin that keeps the exception of the test that runs."""
+
+    def __init__(self) -> None:
+        self.last: BaseException | None = None
+
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
+        if call.excinfo is not None and self.last is None:
+            self.last = call.excinfo.value
+
+
+def run_test(
+    item: pytest.Item, following: pytest.Item | None, watch: Watch, seconds: float, errors: Errors
+) -> Ran:
+    """Runs a test with its fixtures; whatever happens inside is an outcome."""
+    errors.last = None
+    began = time.perf_counter()
+    reports: list[pytest.TestReport] = []
+    watch.start(seconds)
+    try:
+        reports = runtestprotocol(item, log=False, nextitem=following)
+    except TestHung as error:
+        errors.last = error
+    finally:
+        watch.stop()
+    taken = time.perf_counter() - began
+    if watch.ticks > 1:
+        return Ran("hung", taken, _text(errors.last))
+    if any(report.failed for report in reports):
+        return Ran("failed", taken, _text(errors.last))
+    skipped = any(report.skipped for report in reports)
+    return Ran("skipped" if skipped else "passed", taken, "")
+
+
+def _text(error: BaseException | None) -> str:
+    if error is None:
+        return ""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    half = LONGEST_TEXT // 2
+    return text if len(text) <= LONGEST_TEXT else f"{text[:half]}\n{text[-half:]}"
