@@ -50,5 +50,7 @@ def _reason(output: Any) -> str:
                 value = value.get("message")
             if isinstance(value, str) and value.strip():
                 return value[:REASON_LENGTH].strip()
+    if output in ({}, {"text": ""}, None):
+        return ""
     text = output if isinstance(output, str) else orjson.dumps(output).decode()
-    return "" if text in {"{}", "null", '""'} else text[:REASON_LENGTH].strip()
+    return text[:REASON_LENGTH].strip()

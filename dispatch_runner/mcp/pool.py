@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 import orjson
 
+from dispatch_runner.mcp.answers import decode
 from dispatch_runner.mcp.failures import NoSuchTool
 from dispatch_runner.mcp.remote import RemoteServer
 from dispatch_runner.models.trace import McpCall
@@ -138,7 +139,7 @@ class McpPool:
             with anyio.move_on_after(TIMEOUT_SECONDS):
                 if self._embedded is None:
                     self._embedded = self._make_embedded(self._roots)
-                return ToolAnswer("ok", await self._embedded.call(tool, arguments))
+                return decode(await self._embedded.call(tool, arguments), [], is_error=False)
         except NoSuchTool as error:
             return ToolAnswer("not_assessed", reason=str(error))
         except Exception as error:  # noqa: BLE001 - a tool that fails is a value

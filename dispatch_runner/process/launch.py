@@ -115,6 +115,7 @@ async def launch(
         try:
             return subprocess.Popen(
                 command,
+                executable=_located(command[0], env.get("PATH")),
                 stdin=source,
                 stdout=stdout,
                 stderr=stderr,
@@ -130,6 +131,30 @@ async def launch(
         return Child(await patiently(start), marker)
     except (OSError, ValueError) as error:
         raise _refusal(error, command, cwd) from error
+
+
+_places: dict[tuple[str, str | None], str] = {}
+
+
+def _located(program: str, path: str | None) -> str | None:
+    """Where the program is; null when the system shall look for it, and say what is wrong.
+
+    Remembered: the system would try each folder of PATH in the new process, while this one waits.
+    """
+    if "/" in program:
+        return None
+    place = _places.get((program, path))
+    if place is None or not os.access(place, os.X_OK):
+        from shutil import which
+
+        try:
+            place = which(program, path=path)
+        except ValueError:  # not a name that a file can have
+            place = None
+        if place is None:
+            return None
+        _places[program, path] = place
+    return place
 
 
 def _readable(content: bytes) -> int:

@@ -203,6 +203,19 @@ async def test_the_program_is_looked_for_on_the_path_that_it_will_see(tmp_path: 
     assert (await refusal("tool")).type is ErrorType.UNAVAILABLE
 
 
+async def test_a_program_that_moved_between_two_starts_is_found_again(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    tool = first / "tool"
+    tool.write_text("#!/bin/sh\necho moved\n")
+    tool.chmod(0o755)
+    env = {"PATH": f"{first}:{second}:{os.environ['PATH']}"}
+    assert (await run(["tool"], env=env)).stdout.text() == "moved\n"
+    tool.rename(second / "tool")
+    assert (await run(["tool"], env=env)).stdout.text() == "moved\n"
+
+
 @pytest.mark.parametrize(
     ("content", "mode", "said"),
     [

@@ -191,6 +191,7 @@ async def try_mutants(
     slowest = max((test.seconds for _, tests in mutants for test in tests), default=0.0)
     job = {
         "seconds": seconds,
+        "options": "--assert=plain",
         "test_seconds": min(max(MUTANT_TEST_SECONDS, SLOWER * slowest), TEST_SECONDS),
         "sources": dict(sources),
         "failing": [test.name for test in failing],
@@ -259,6 +260,7 @@ async def _run(
         "mutants": [],
         **job,
     }
+    options = whole.pop("options", "")
     await anyio.to_thread.run_sync(_write, file, whole)
     done = None
     try:
@@ -266,7 +268,7 @@ async def _run(
             done = await process.run(
                 plan.command,
                 cwd=plan.folder,
-                env=_environment(plan, file),
+                env=_environment(plan, file, options),
                 output_limit=OUTPUT_LIMIT,
                 grace_seconds=GRACE_SECONDS,
                 hurry=plan.hurry,
@@ -276,7 +278,7 @@ async def _run(
     return await anyio.to_thread.run_sync(_read, results), done
 
 
-def _environment(plan: TestPlan, file: Path) -> dict[str, str]:
+def _environment(plan: TestPlan, file: Path, options: str) -> dict[str, str]:
     probe = Path(__file__).with_name("probe")
     return clean_environment(
         HOME=os.environ.get("HOME", str(plan.scratch)),
@@ -284,7 +286,7 @@ def _environment(plan: TestPlan, file: Path) -> dict[str, str]:
         PYTHONPATH=str(probe),
         PYTHONDONTWRITEBYTECODE="1",
         PYTHONHASHSEED="0",
-        PYTEST_ADDOPTS="-p dispatch_runner_probe -p no:cacheprovider -s",
+        PYTEST_ADDOPTS=f"-p dispatch_runner_probe -p no:cacheprovider -s {options}",
         DISPATCH_RUNNER_PROBE=str(file),
     )
 

@@ -1,6 +1,6 @@
 """An MCP server over stdio in the standard library alone, with every fault that a server can have.
 
-    raw_server.py [--log FILE] [--slow-start SECONDS] [--refuse] [--deaf] [--banner] [--stubborn]
+    raw_server.py [--log FILE] [--slow-start SECONDS] [--needs FILE] [--deaf] [--banner] [--stubborn]
 
 Writes a line to the log file for each start and each request. Slow tools run in threads.
 """
@@ -20,7 +20,7 @@ TOOLS = ["echo", "fail", "broken", "die", "hang", "slow", "garbage", "huge", "ma
 parser = argparse.ArgumentParser()
 parser.add_argument("--log")
 parser.add_argument("--slow-start", type=float, default=0.0)
-parser.add_argument("--refuse", action="store_true")
+parser.add_argument("--needs")
 parser.add_argument("--deaf", action="store_true")
 parser.add_argument("--banner", action="store_true")
 parser.add_argument("--stubborn", action="store_true")
@@ -130,7 +130,7 @@ log("start")
 if options.stubborn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-if options.refuse:
+if options.needs and not os.path.exists(options.needs):
     sys.exit("no licence")
 time.sleep(options.slow_start)
 if options.banner:

@@ -52,7 +52,7 @@ class Live:
             if type(item) is FunctionType:
                 code = item.__code__
                 name = code.co_filename
-                file = real.setdefault(name, "") or real.setdefault(name, os.path.realpath(name))
+                file = real.get(name) or real.setdefault(name, os.path.realpath(name))
                 path = paths.get((file, code.co_name, code.co_firstlineno))
                 if path is not None:
                     self._functions.setdefault((file, path), []).append(item)

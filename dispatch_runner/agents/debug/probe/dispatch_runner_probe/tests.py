@@ -6,6 +6,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from _pytest.runner import runtestprotocol
@@ -19,7 +20,10 @@ Outcome = Literal["passed", "failed", "skipped", "hung"]
 LONGEST_TEXT = 20_000
 
 
-class TestHung(BaseException):
+PROBE = str(Path(__file__).parent)
+
+
+class Stopped(BaseException):
     """A test took longer than its limit."""
 
 
@@ -33,7 +37,7 @@ class Ran(NamedTuple):
 
 
 class Watch:
-    """Raises `TestHung` in the main thread when a limit of seconds is over, again and again.
+    """Raises `Stopped` in the main thread when a limit of seconds is over, again and again.
 
     `processor` seconds are not used up by waiting, nor by what else the machine does.
     """
@@ -55,7 +59,7 @@ class Watch:
     def _tick(self, number: int, frame: FrameType | None) -> None:
         self.ticks += 1
         if self.ticks > 1:
-            raise TestHung("stopped: the test ran longer than its limit")
+            raise Stopped("the test ran longer than its limit")
         if self._half is not None:
             self._half()
 
@@ -76,12 +80,13 @@ def run_test(
 ) -> Ran:
     """Runs a test with its fixtures; whatever happens inside is an outcome."""
     errors.last = None
+    _cheap(item)
     began = time.perf_counter()
     reports: list[pytest.TestReport] = []
     watch.start(seconds)
     try:
         reports = runtestprotocol(item, log=False, nextitem=following)
-    except TestHung as error:
+    except Stopped as error:
         errors.last = error
     finally:
         watch.stop()
@@ -94,9 +99,29 @@ def run_test(
     return Ran("skipped" if skipped else "passed", taken, "")
 
 
+def _cheap(item: pytest.Item) -> None:
+    """Nobody reads pytest's own account of a failure, and a deep recursion's takes long to write."""
+    whole: Any = item
+    whole.repr_failure = whole._repr_failure_py = lambda *_, **__: "failed"
+
+
 def _text(error: BaseException | None) -> str:
+    """The traceback as Python prints it, without frames of ours and of pytest."""
     if error is None:
         return ""
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    whole = traceback.TracebackException.from_exception(error)
+    _without_runner(whole)
+    text = "".join(whole.format())
     half = LONGEST_TEXT // 2
     return text if len(text) <= LONGEST_TEXT else f"{text[:half]}\n{text[-half:]}"
+
+
+def _without_runner(error: traceback.TracebackException) -> None:
+    for each in (error, error.__cause__, error.__context__):
+        if each is not None:
+            kept = [frame for frame in each.stack if not _runner(frame.filename)]
+            each.stack = traceback.StackSummary.from_list(kept)
+
+
+def _runner(file: str) -> bool:
+    return file.startswith(PROBE) or "/_pytest/" in file or "/pluggy/" in file
