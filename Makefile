@@ -19,7 +19,7 @@ install: $(STAMP) ## virtual environment in .venv, with everything for developme
 	@$(BIN)/python -m compileall -q dispatch_runner
 
 run: install ## the main job on an example, offline: examples/mixed_workflow.json
-	@$(BIN)/dispatch-runner run examples/mixed_workflow.json
+	@$(BIN)/dispatch-runner run examples/mixed_workflow.json --stdout summary --allow-path /tmp
 
 test: install ## unit, property, command line and docs tests
 	$(BIN)/python -m pytest -q -m 'not slow'

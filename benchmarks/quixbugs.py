@@ -169,7 +169,9 @@ def main() -> None:
                 arguments.output.mkdir(exist_ok=True)
                 (arguments.output / f"{name}.json").write_text(json.dumps(output, indent=1))
     shown = ", ".join(f"{total:.2f} at {k}" for total, k in zip(totals, DEPTHS, strict=True))
-    print(f"expected hits of {len(times)}: {shown}; median {median(times):.1f} s, all {sum(times):.0f} s")
+    print(
+        f"expected hits of {len(times)}: {shown}; median {median(times):.1f} s, all {sum(times):.0f} s"
+    )
 
 
 if __name__ == "__main__":

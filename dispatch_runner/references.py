@@ -142,10 +142,10 @@ class _Resolver:
         try:
             raw = orjson.dumps(value)
         except TypeError as error:  # nested too deeply, or not JSON at all
-            raise _dependency(f"what {reference.text!r} names cannot be copied: {error}") from None
+            raise _unresolved(f"what {reference.text!r} names cannot be copied: {error}") from None
         self._left -= len(raw)
         if self._left < 0:
-            raise _dependency(
+            raise _unresolved(
                 f"references make the input larger than {MAX_RESOLVED_BYTES} bytes",
                 hint="pass a path of a file instead of its content",
             )
@@ -157,11 +157,11 @@ class _Resolver:
         except ValueError as error:
             raise AgentError(ErrorType.INVALID_INPUT, str(error), hint=FORM) from None
         if target is None:
-            raise _dependency(f"{reference.text!r} names no task that this one depends on")
+            raise _unresolved(f"{reference.text!r} names no task that this one depends on")
         task_id, path = target
         output = self._outputs[task_id]
         if output is None:
-            raise _dependency(f"{reference.text!r}: task {task_id!r} has no output")
+            raise _unresolved(f"{reference.text!r}: task {task_id!r} has no output")
         return _walk(output, path, task_id)
 
 
@@ -195,7 +195,7 @@ def _nothing_there(value: Any, step: str, before: Sequence[str], task_id: str) -
         there = f"it is a list of {len(value)}"
     else:
         there = "it is text, a number, true, false or null"
-    return _dependency(f"{place} has no {_short(step)!r}; {there}", hint=hint, details=details)
+    return _unresolved(f"{place} has no {_short(step)!r}; {there}", hint=hint, details=details)
 
 
 def _did_you_mean(step: str, keys: list[str]) -> str | None:
@@ -205,10 +205,10 @@ def _did_you_mean(step: str, keys: list[str]) -> str | None:
     return f"did you mean {close[0]!r}?" if close else None
 
 
-def _dependency(
+def _unresolved(
     message: str, *, hint: str | None = None, details: JsonObject | None = None
 ) -> AgentError:
-    return AgentError(ErrorType.DEPENDENCY, message, hint=hint, details=details)
+    return AgentError(ErrorType.INVALID_INPUT, message, hint=hint, details=details)
 
 
 def _strings(value: object) -> Iterator[tuple[Location, str]]:

@@ -88,8 +88,9 @@ def test_schema_names_what_it_prints(cli):
 
 def test_schema_writes_all_of_them(cli):
     assert cli("schema", "--write", "out", writes=("out",), text=True).code == 0
-    for file in (cli.folder / "out").iterdir():
-        assert file.read_bytes() == (Path(__file__).parents[2] / "schemas" / file.name).read_bytes()
+    written = {file.name: json.loads(file.read_bytes()) for file in (cli.folder / "out").iterdir()}
+    names = cli("schema", writes=(), text=True).text.split()
+    assert set(written) == {f"{name}.schema.json" for name in names}
 
 
 def test_schema_into_a_file_is_no_bug_of_ours(cli):

@@ -71,7 +71,7 @@ def test_a_reference_to_nothing_is_that_tasks_error_and_shows_the_keys(cli):
     ])  # fmt: skip
     assert ran.code == 1
     error = ran.tasks["b"]["error"]
-    assert error["type"] == "dependency"
+    assert error["type"] == "invalid_input"
     assert "names" in json.dumps(error)
     assert ran.document["status"] == "partial"
 

@@ -83,8 +83,7 @@ def test_what_is_not_there_is_explained(text: str, message: str, hint: str | Non
     assert (hint is None) == (caught.value.hint is None)
     assert hint is None or hint in str(caught.value.hint)
     assert not caught.value.retryable
-    malformed = "malformed" in message
-    assert caught.value.type is (ErrorType.INVALID_INPUT if malformed else ErrorType.DEPENDENCY)
+    assert caught.value.type is ErrorType.INVALID_INPUT
 
 
 def test_keys_that_exist_are_in_the_details_and_bounded() -> None:

@@ -74,7 +74,7 @@ async def test_references_are_resolved_and_a_missing_path_shows_what_there_is() 
     assert outcome.output == {"v": [1], "ok": True}
     outcome, _ = await run(script, input_data=given, outputs={"up": {"size": 1}})
     assert outcome.error is not None
-    assert outcome.error.type is ErrorType.DEPENDENCY
+    assert outcome.error.type is ErrorType.INVALID_INPUT
     assert "size" in outcome.error.message
 
 

@@ -33,6 +33,7 @@ from dispatch_runner.agents.debug.models import (
 from dispatch_runner.agents.debug.pycode import Broken, PyCode, parse_python
 from dispatch_runner.agents.debug.sources import Source, read_source, unread_source
 from dispatch_runner.agents.debug.stacktraces import RawFrame, RawTrace, parse
+from dispatch_runner.agents.debug.structure import NoGrammar, structure
 from dispatch_runner.agents.debug.suspicious import suspicious
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
@@ -47,6 +48,8 @@ MOST_SYMPTOMS = 20
 HISTORY_SUSPECTS = 3
 UNCOMMITTED = 0.1
 SYNTAX_ERROR = 0.9
+NOT_UNDERSTOOD = 0.3
+"""A grammar may be older than the code."""
 ENOUGH = 0.2
 """The score from which a place that no trace passes is evidence by itself."""
 
@@ -173,10 +176,6 @@ def _omissions(job: Job) -> None:
     for source in job.material.sources.values():
         if source.status != "analysed":
             job.omit(source.path, source.note or source.status)
-        elif source.language != "python":
-            job.omit(
-                source.path, "static analysis covers Python; of this file only the size is known"
-            )
     if job.depth == "quick":
         job.omit("complexity, security, types and history", "depth is `quick`")
 
@@ -227,6 +226,9 @@ def _place(frame: RawFrame) -> tuple[str, int | None]:
 async def _find(job: Job) -> None:
     """Static findings: our own, ruff's and, beyond `quick`, mypy's, at once."""
     codes = job.material.codes
+    for source in job.material.sources.values():
+        if source.status == "analysed" and source.language != "python":
+            await anyio.to_thread.run_sync(_structure, job, source)
     if not codes:
         return
     async with anyio.create_task_group() as group:
@@ -237,6 +239,30 @@ async def _find(job: Job) -> None:
         for code in codes.values():
             if isinstance(code, PyCode):
                 job.findings += await anyio.to_thread.run_sync(suspicious, code)
+
+
+def _structure(job: Job, source: Source) -> None:
+    """Functions, classes and what does not parse in a file of another language."""
+    try:
+        found = structure(source)
+    except NoGrammar as problem:
+        job.omit(f"structure of {source.path}", str(problem))
+        return
+    job.material.structures[source.path] = found
+    job.omit(f"lint of {source.path}", "lint and type checks cover Python")
+    for line in found.broken[:1]:
+        job.findings.append(
+            Finding(
+                file=source.path,
+                line=line,
+                column=None,
+                source="tree-sitter",
+                rule="syntax-error",
+                message="the grammar does not understand the code here",
+                function=found.scope_at(line),
+                weight=NOT_UNDERSTOOD,
+            )
+        )
 
 
 def _add_broken(job: Job, accepted: frozenset[str]) -> None:
@@ -328,7 +354,7 @@ def _report(job: Job, ranked: list[Candidate]) -> JsonObject:
         evidence_found=evidence,
         depth=job.depth,
         bfros=analysis,
-        suspects=as_suspects(ranked, material.sources),
+        suspects=as_suspects(ranked, material.sources, material.function_lines),
         hypothesis=judge(asked.hypothesis, ranked, material) if asked.hypothesis.strip() else None,
         confidence=bfros.confidence(ranked),
         traces=report.traces(material, job.trace_sources),

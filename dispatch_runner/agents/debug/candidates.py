@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dispatch_runner.agents.debug.explain import Explanation
@@ -107,13 +107,21 @@ class Candidates:
         )
 
 
-def as_suspects(ranked: list[Candidate], sources: Mapping[str, Source]) -> list[Suspect]:
-    """The first 20 as they are reported."""
+FunctionLines = Callable[[str, int], tuple[int, int] | None]
+
+
+def as_suspects(
+    ranked: list[Candidate], sources: Mapping[str, Source], lines: FunctionLines
+) -> list[Suspect]:
+    """The first 20 as they are reported; `lines` gives those of the function around a line."""
+    around = [lines(item.file, item.line_start) or (None, None) for item in ranked[:MOST_SUSPECTS]]
     return [
         Suspect(
             rank=rank,
             file=item.file,
             function=item.function,
+            function_start=around[rank - 1][0],
+            function_end=around[rank - 1][1],
             line_start=item.line_start,
             line_end=item.line_end,
             code=_code(item, sources.get(item.file)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from dispatch_runner.agents.debug.ownership import is_own
 from dispatch_runner.agents.debug.pycode import Broken, PyCode
 from dispatch_runner.agents.debug.sources import Source
 from dispatch_runner.agents.debug.stacktraces import RawFrame, RawTrace
+from dispatch_runner.agents.debug.structure import Structure
 
 RAISING = 0.8
 CALLERS = (0.4, 0.3, 0.22, 0.15, 0.1)
@@ -49,6 +50,8 @@ class Material:
     traces: Sequence[RawTrace]
     mapper: Mapper
     candidates: Candidates = field(default_factory=Candidates)
+    structures: dict[str, Structure] = field(default_factory=dict)
+    """What is known of files in other languages."""
     symptoms: set[int] = field(default_factory=set)
     """Chains that come from tests which were run: there the tests' lines say more."""
     is_test: Callable[[str], bool] = lambda _: False
@@ -63,8 +66,25 @@ class Material:
 
     def scope_of(self, file: str, line: int) -> str:
         """The function or class around a line; empty when it is not known."""
-        code = self.code(file)
-        return code.scope_at(line) if code is not None else ""
+        known = self.code(file) or self.structures.get(file)
+        return known.scope_at(line) if known is not None else ""
+
+    def function_lines(self, file: str, line: int) -> tuple[int, int] | None:
+        """First and last line of the innermost function around a line, in any language."""
+        code, other = self.code(file), self.structures.get(file)
+        function = code.function_at(line) if code is not None else None
+        part = other.part_at(line) if other is not None else None
+        found = function or part
+        return (found.line_start, found.line_end) if found is not None else None
+
+    def functions(self) -> Iterator[tuple[str, str, int, int]]:
+        """File, own name, first and last line of every function, in any language."""
+        for code in self.parsed():
+            for item in code.functions:
+                yield code.source.path, item.node.name, item.line_start, item.line_end
+        for file, other in self.structures.items():
+            for part in other.functions:
+                yield file, part.name.rpartition(".")[2], part.line_start, part.line_end
 
 
 def add_traces(material: Material) -> None:
@@ -290,25 +310,18 @@ def add_findings(material: Material, findings: Sequence[Finding]) -> None:
 
 def add_description(material: Material, description: str) -> None:
     """Functions that the problem's description names, as code is named."""
-    for code in material.parsed():
-        for function in code.functions:
-            if not is_named(description, function.node.name):
-                continue
-            inside = [
-                item
-                for item in material.candidates.all()
-                if item.file == code.source.path
-                and function.line_start <= item.line_start <= function.line_end
-            ]
-            said = f"the problem's description names `{function.node.name}`"
-            for candidate in inside or [
-                _whole(material, code, function.line_start, function.line_end)
-            ]:
-                candidate.speak_for(said, DESCRIBED)
-
-
-def _whole(material: Material, code: PyCode, line_start: int, line_end: int) -> Candidate:
-    return material.candidates.at(code.source.path, line_start, line_end, code.scope_at(line_start))
+    for file, name, line_start, line_end in material.functions():
+        if not is_named(description, name):
+            continue
+        inside = [
+            item
+            for item in material.candidates.all()
+            if item.file == file and line_start <= item.line_start <= line_end
+        ]
+        whole = material.candidates.at
+        scope = material.scope_of(file, line_start)
+        for candidate in inside or [whole(file, line_start, line_end, scope)]:
+            candidate.speak_for(f"the problem's description names `{name}`", DESCRIBED)
 
 
 def is_named(text: str, name: str) -> bool:

@@ -83,7 +83,7 @@ class Finding(Model):
     file: str
     line: Line
     column: int | None
-    source: Literal["ast", "ruff", "mypy"]
+    source: Literal["ast", "ruff", "mypy", "tree-sitter"]
     rule: str
     message: str
     function: str
@@ -118,7 +118,8 @@ class FileReport(Model):
     """Why it was not analysed, or what limits its analysis."""
     functions: int | None = None
     most_complex: list[FunctionSize] = []
-    """At most five functions, the most complex first; empty at depth `quick`."""
+    """At most five functions, the most complex first; empty at depth `quick` and where the structure
+    is not known."""
 
 
 class Change(Model):
@@ -150,6 +151,9 @@ class Suspect(Model):
     file: str
     function: str
     """Empty for a place outside every function, or when it is not known."""
+    function_start: int | None = None
+    function_end: int | None = None
+    """First and last line of that function; null when they are not known."""
     line_start: Line
     line_end: Line
     code: str

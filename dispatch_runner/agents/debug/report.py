@@ -17,9 +17,10 @@ from dispatch_runner.agents.debug.models import (
     StackTrace,
 )
 from dispatch_runner.agents.debug.ownership import is_own
-from dispatch_runner.agents.debug.pycode import PyCode, complexity
+from dispatch_runner.agents.debug.pycode import complexity
 from dispatch_runner.agents.debug.sources import Source
 from dispatch_runner.agents.debug.stacktraces import RawFrame, RawTrace
+from dispatch_runner.agents.debug.structure import Part
 
 MOST_TRACES = 50
 FIRST_FRAMES = 40
@@ -86,26 +87,37 @@ def files(material: Material, depth: Depth) -> list[FileReport]:
 
 
 def _file(source: Source, material: Material, depth: Depth) -> FileReport:
-    code = material.code(source.path)
+    parts = _parts(source, material)
     return FileReport(
         file=source.path,
         status=source.status,
         language=source.language,
         lines=len(source.lines) if source.status == "analysed" else None,
         note=source.note,
-        functions=len(code.functions) if code is not None else None,
-        most_complex=_most_complex(code) if code is not None and depth != "quick" else [],
+        functions=len(parts) if parts is not None else None,
+        most_complex=_most_complex(parts) if parts is not None and depth != "quick" else [],
     )
 
 
-def _most_complex(code: PyCode) -> list[FunctionSize]:
-    sizes = [
+def _parts(source: Source, material: Material) -> list[Part] | None:
+    """The functions of a file in any language; null when its structure is not known."""
+    code, other = material.code(source.path), material.structures.get(source.path)
+    if code is not None:
+        return [
+            Part(item.name, item.line_start, item.line_end, complexity(item.node))
+            for item in code.functions
+        ]
+    return other.functions if other is not None else None
+
+
+def _most_complex(parts: Sequence[Part]) -> list[FunctionSize]:
+    largest = sorted(parts, key=lambda item: (-item.complexity, item.line_start))[:MOST_COMPLEX]
+    return [
         FunctionSize(
             name=item.name,
             line_start=item.line_start,
             line_end=item.line_end,
-            complexity=complexity(item.node),
+            complexity=item.complexity,
         )
-        for item in code.functions
+        for item in largest
     ]
-    return sorted(sizes, key=lambda item: (-item.complexity, item.line_start))[:MOST_COMPLEX]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SILENT_SECONDS = 5.0
 """Beyond its own limits a test may be silent so long before its process is killed."""
-FAILING_TRIED = 10
+FAILING_TRIED = 5
 """A mutant with which so many of the failing tests still fail is given up."""
 BROKEN_ENOUGH = 10
 """A mutant that breaks more passing tests than this is given up."""
@@ -32,7 +32,7 @@ class Probe:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.errors = Errors()
+        self.errors = Errors(read=not job.mutants)
         self.lines = Lines(job.sources)
         self.only: tuple[Mutant, Send] | None = None
         """In a copy that imports one mutant: that mutant."""

@@ -65,13 +65,14 @@ class Watch:
 
 
 class Errors:
-    """A plugin that keeps the exception of the test that runs."""
+    """A plugin that keeps the exception of the test that runs, where anyone reads it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, read: bool) -> None:
+        self.read = read
         self.last: BaseException | None = None
 
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
-        if call.excinfo is not None and self.last is None:
+        if self.read and call.excinfo is not None and self.last is None:
             self.last = call.excinfo.value
 
 
@@ -87,7 +88,7 @@ def run_test(
     try:
         reports = runtestprotocol(item, log=False, nextitem=following)
     except Stopped as error:
-        errors.last = error
+        errors.last = error if errors.read else None
     finally:
         watch.stop()
     taken = time.perf_counter() - began
