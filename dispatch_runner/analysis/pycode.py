@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
-Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 _filters = threading.Lock()
 
@@ -72,7 +72,9 @@ class PyCode:
     @cached_property
     def _scopes(self) -> list[str]:
         spans = [(item.line_start, item.line_end, item.name) for item in self.functions]
-        spans += [(node.lineno, node.end_lineno or node.lineno, name) for name, node in self.classes]
+        spans += [
+            (node.lineno, node.end_lineno or node.lineno, name) for name, node in self.classes
+        ]
         found = [""] * (len(self.lines) + 2)
         for start, end, name in sorted(spans):
             found[start : end + 1] = [name] * (end + 1 - start)
@@ -119,9 +121,7 @@ def _collected(text: str, tree: ast.Module) -> PyCode:
     return PyCode(text, tree, functions, sorted(classes, key=lambda item: item[1].lineno))
 
 
-def _function(
-    name: str, node: Definition, owner: ast.ClassDef | None, nested: bool
-) -> Function:
+def _function(name: str, node: Definition, owner: ast.ClassDef | None, nested: bool) -> Function:
     start = min([node.lineno, *(item.lineno for item in node.decorator_list)])
     return Function(name, node, owner, nested, start, node.end_lineno or node.lineno)
 
@@ -132,7 +132,7 @@ def own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        if not isinstance(node, Scope):
+        if not isinstance(node, SCOPES):
             waiting.extend(ast.iter_child_nodes(node))
 
 

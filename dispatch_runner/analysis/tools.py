@@ -110,5 +110,7 @@ async def output_of(
         said = done.stderr.text(500).strip() or done.stdout.text(500).strip()
         raise ToolProblem(f"{name} ended with {done.returncode}: {said}")
     if done.stdout.truncated:
-        raise ToolProblem(f"{name} printed more than the {OUTPUT_LIMIT:,} bytes that are read of it")
+        raise ToolProblem(
+            f"{name} printed more than the {OUTPUT_LIMIT:,} bytes that are read of it"
+        )
     return done.stdout.content()

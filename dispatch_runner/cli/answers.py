@@ -1,5 +1,6 @@
 """The documents that are not a result: rejected, interrupted before the start, our own fault."""
 
+import os
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -12,6 +13,7 @@ from dispatch_runner.cli.exits import Exit
 from dispatch_runner.cli.signals import SignalName
 from dispatch_runner.errors import RecordError, RequestRejected, SettingsError
 from dispatch_runner.models import Interruption, Problem, Rejection
+from dispatch_runner.records.redaction import Redactor
 
 
 def print_document(channel: Channel, document: Any) -> None:
@@ -83,6 +85,10 @@ def _reject(
     warnings: Sequence[str] = (),
     interrupted: Interruption | None = None,
 ) -> int:
+    clean = Redactor(os.environ).redact_text
+    problems = [
+        replace(p, message=clean(p.message), hint=p.hint and clean(p.hint)) for p in problems
+    ]
     written = [replace(p, message=_utf8(p.message)) for p in problems]
     rejection = Rejection(written, interrupted=interrupted, warnings=list(warnings))
     try:

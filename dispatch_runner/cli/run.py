@@ -30,6 +30,7 @@ Shown = Literal["full", "summary", "none"]
 ProgressMode = Literal["auto", "board", "lines", "json", "none"]
 
 _CHUNK_BYTES = 1 << 20
+GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,11 @@ async def _run(
     async with anyio.create_task_group() as group:
         group.start_soon(signals.listen, dispatch.stop)
         result = await dispatch.run()
+        if "dispatch_runner.process" in sys.modules:
+            # also what hid from the end of its own task: this process goes, and nobody else will
+            await sys.modules["dispatch_runner.process"].end_everything(
+                grace_seconds=GRACE_SECONDS, hurry=anyio.Event()
+            )
         group.cancel_scope.cancel()
     for report in reports:
         report.close()

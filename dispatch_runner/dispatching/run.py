@@ -15,7 +15,14 @@ from dispatch_runner.engine.limits import Limits
 from dispatch_runner.engine.measure import overall_status, summarise
 from dispatch_runner.engine.runner import Attempting, Job, Retrying, Surroundings
 from dispatch_runner.errors import RecordError
-from dispatch_runner.events import DispatchFinished, DispatchStarted, Event, Observer
+from dispatch_runner.events import (
+    DispatchFinished,
+    DispatchStarted,
+    Event,
+    Observer,
+    TaskDeclared,
+    TasksAdded,
+)
 from dispatch_runner.locks import MachineLocks
 from dispatch_runner.models import Interruption, JsonObject, Result, TaskResult
 from dispatch_runner.records.recorder import Recorder
@@ -112,6 +119,7 @@ class Dispatch:
         self._hurry = anyio.Event()
         self._locks = MachineLocks()
         self._tools = LazyTools(self._open_pool)
+        self._redactor = Redactor(operator.environ)
         self._recorder = Recorder.open(
             config.trace_dir,
             correlation_id=self.correlation_id,
@@ -119,9 +127,9 @@ class Dispatch:
             config=config.as_json(),
             metadata=metadata or {},
             durability=operator.settings.durability,
-            redactor=Redactor(operator.environ),
+            redactor=self._redactor,
         )
-        self._observers: list[Observer] = [self._recorder, *observers]
+        self._reports = list(observers)
         self._operator = operator
         self._executor = self._make_executor(operator)
         self._emit(DispatchStarted(self.correlation_id, config.as_json(), self._workers))
@@ -186,13 +194,24 @@ class Dispatch:
             self._blame(error)
         finally:
             self._recorder.close()
-        for observer in self._observers[1:]:
+        for observer in self._reports:
             observer(DispatchFinished(result))
         return result
 
     def _emit(self, event: Event) -> None:
-        for observer in self._observers:
+        """To the recorder first, which redacts results; then to the others, without secrets."""
+        self._recorder(event)
+        if not self._reports:
+            return
+        if isinstance(event, TasksAdded):
+            event = TasksAdded(tuple(map(self._redacted, event.tasks)))
+        for observer in self._reports:
             observer(event)
+
+    def _redacted(self, task: TaskDeclared) -> TaskDeclared:
+        if not task.description:
+            return task
+        return task._replace(description=self._redactor.redact_text(task.description))
 
     def _blame(self, error: Exception) -> None:
         while isinstance(error, ExceptionGroup):

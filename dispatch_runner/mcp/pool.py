@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -44,7 +45,7 @@ def embedded_tools(roots: AllowedRoots) -> Embedded:
     """The embedded quality server, without a process or a protocol around it."""
     from dispatch_runner.mcp.quality import QualityTools
 
-    return QualityTools(roots)
+    return QualityTools([Path(root) for root in roots.roots])
 
 
 class McpPool:

@@ -49,6 +49,8 @@ async def end_strays(child: Child, *, grace_seconds: float, hurry: anyio.Event) 
 async def end_everything(*, grace_seconds: float, hurry: anyio.Event) -> int:
     """Ends every descendant of this process, whoever started it, and says how many there were.
 
+    None where this process had children before its first program.
+
     For the last act of a process that is about to exit: it finds also those that hid from their
     program's end.
     """

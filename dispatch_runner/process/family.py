@@ -62,6 +62,8 @@ class Orphans:
         """The children that were started and are not reaped yet."""
         self.adopted = False
         """Whether orphans come to this process and can be seen."""
+        self.inherited = False
+        """Whether there were children before us: a shell that became this process had some running."""
         self._seen: dict[int, Orphan] = {}
         self._of: dict[str | int, set[int]] = {}
         """By key: hundreds of programs may look for their own among a thousand at once."""
@@ -119,6 +121,7 @@ def adopt_orphans() -> None:
 
         set_child_subreaper = 36
         failed = ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+        orphans.inherited = bool(set(_children(os.getpid())) - orphans.programs)
         listed = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
         orphans.adopted = listed and not failed
 
@@ -166,7 +169,12 @@ def group(program: int) -> list[Member]:
 
 
 def everything() -> list[Member]:
-    """Every living descendant of this process; adopted ones that are dead are reaped."""
+    """Every living descendant of this process; adopted ones that are dead are reaped.
+
+    No one where there were children before us: theirs cannot be told from ours.
+    """
+    if orphans.inherited:
+        return []
     return _living(set(_children(os.getpid())))
 
 

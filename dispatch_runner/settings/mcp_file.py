@@ -18,7 +18,7 @@ from dispatch_runner.settings.mcp import McpServer, header_values, unset
 from dispatch_runner.settings.names import server_name_problem, url_problem
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
-HTTP_TYPES = frozenset({"http", "streamable-http", "streamableHttp"})
+HTTP_TYPES = ("http", "streamable-http", "streamableHttp")
 
 
 def read_servers(

@@ -65,7 +65,9 @@ async def test_a_tool_without_a_mapping_is_the_embedded_servers() -> None:
 async def test_a_mapping_renames_and_drops_arguments() -> None:
     mapped = McpTool("embedded", "search", {"max_results": "match_count"}, frozenset({"context"}))
     wanted = {"query": "q", "max_results": 3, "context": "debugging"}
-    answer = await ask(McpSettings(tools={"perform_rag_query": mapped}), "perform_rag_query", wanted)
+    answer = await ask(
+        McpSettings(tools={"perform_rag_query": mapped}), "perform_rag_query", wanted
+    )
     assert answer.output == {"name": "search", "arguments": {"query": "q", "match_count": 3}}
     assert len(wanted) == 3, "the caller's own object stays as it was"
 
@@ -283,5 +285,7 @@ def test_importing_the_pool_imports_no_client_library(tmp_path: Path) -> None:
     import sys
 
     program = "import sys, dispatch_runner.mcp.pool as p; print({'mcp', 'httpx2', 'pydantic'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "set()\n"

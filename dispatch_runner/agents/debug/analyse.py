@@ -348,19 +348,22 @@ def _report(job: Job, ranked: list[Candidate]) -> JsonObject:
     evidence = any(item.traced or item.score >= ENOUGH for item in ranked)
     if len(job.findings) > MOST_FINDINGS:
         job.omit(f"{len(job.findings) - MOST_FINDINGS} findings", f"{MOST_FINDINGS} are listed")
-    analysis = bfros.analysis(asked.problem_description, ranked, material, job.findings)
+    tests = deep.report(job.ran) if job.ran is not None else None
+    analysis = bfros.analysis(asked.problem_description, ranked, material, job.findings, tests)
     output = DebugOutput(
         summary=report.summary(ranked, analysis, material),
         evidence_found=evidence,
         depth=job.depth,
         bfros=analysis,
         suspects=as_suspects(ranked, material.sources, material.function_lines),
-        hypothesis=judge(asked.hypothesis, ranked, material) if asked.hypothesis.strip() else None,
+        hypothesis=judge(asked.hypothesis, ranked, material, job.ran)
+        if asked.hypothesis.strip()
+        else None,
         confidence=bfros.confidence(ranked),
         traces=report.traces(material, job.trace_sources),
         findings=job.findings[:MOST_FINDINGS],
         history=job.history,
-        tests=deep.report(job.ran) if job.ran is not None else None,
+        tests=tests,
         files=report.files(material, job.depth),
         not_assessed=job.not_assessed,
     )

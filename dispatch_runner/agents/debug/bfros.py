@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dispatch_runner.agents.debug.candidates import Candidate
+from dispatch_runner.agents.debug.candidates import Candidate, Repair
 from dispatch_runner.agents.debug.explain import Explanation
 from dispatch_runner.agents.debug.localise import Material
 from dispatch_runner.agents.debug.models import (
@@ -20,6 +20,7 @@ from dispatch_runner.agents.debug.models import (
     OptimalSolution,
     RootCause,
     SolutionValidation,
+    TestRun,
 )
 from dispatch_runner.agents.debug.stacktraces import RawTrace
 
@@ -27,25 +28,31 @@ NOTHING = "not determined: no trace and no finding says anything about it"
 WORTH_FIXING = 0.3
 """Weight from which a tool's own fix is proposed as the solution."""
 DETERMINACY = {
+    "repaired": (0.9, "a change there makes the failing tests pass and breaks none"),
     "explained": (1.0, "the code explains the message"),
     "partly": (0.8, "the message fits the code, but does not single out one cause"),
     "located": (0.6, "a trace gives the place, but nothing explains the error there"),
+    "tested": (0.6, "the tests' lines and changes of them point there, but none mends all of them"),
     "linted": (0.4, "only static findings point there; no error was observed at it"),
     "named": (0.2, "only the problem's description points there"),
 }
 
 
 def analysis(
-    description: str, ranked: Sequence[Candidate], material: Material, findings: Sequence[Finding]
+    description: str,
+    ranked: Sequence[Candidate],
+    material: Material,
+    findings: Sequence[Finding],
+    tests: TestRun | None = None,
 ) -> Bfros:
     """The five parts, from the ranked candidates."""
     top = ranked[0] if ranked else None
     return Bfros(
-        behaviour=_behaviour(description, top, material),
+        behaviour=_tested(description, tests) or _behaviour(description, top, material),
         fault_localisation=_localisation(ranked, material),
         root_cause=_root_cause(top, ranked, findings),
         optimal_solution=_solution(top, findings),
-        solution_validation=_validation(top, material),
+        solution_validation=_validation(top, material, tests),
     )
 
 
@@ -66,6 +73,21 @@ def place_of(item: Candidate) -> str:
     if item.line_end != item.line_start:
         lines += f"-{item.line_end}"
     return f"{function}{item.file}:{lines}"
+
+
+def _tested(description: str, tests: TestRun | None) -> Behaviour | None:
+    """What failing tests show; null when none fail."""
+    if tests is None or not tests.failures:
+        return None
+    failing = tests.failed + tests.hung + tests.crashed
+    first = tests.failures[0]
+    shown = first.message or {"hung": "it had to be stopped"}.get(first.outcome, first.outcome)
+    return Behaviour(
+        expected=f"all {failing + tests.passed} tests pass",
+        actual=f"{failing} fail, such as {first.test}: {shown}",
+        deviation=f"{failing} of {failing + tests.passed} tests fail; as described: "
+        f"{description.strip()[:500]}",
+    )
 
 
 def _behaviour(description: str, top: Candidate | None, material: Material) -> Behaviour:
@@ -118,6 +140,14 @@ def _root_cause(
             statement=explanation.statement,
             contributing_factors=_distinct(factors),
         )
+    if top.repair is not None:
+        return RootCause(
+            determined=False,
+            kind=top.repair.operator.replace(" ", "_"),
+            statement=f"`{top.repair.before}` in line {top.repair.line} does not do what the tests "
+            f"ask for; `{top.repair.after}` does",
+            contributing_factors=_distinct(factors),
+        )
     strongest = max(top.evidence_for, key=lambda item: item.weight).observation
     return RootCause(
         determined=False,
@@ -140,6 +170,8 @@ def _distinct(factors: list[str]) -> list[str]:
 
 
 def _solution(top: Candidate | None, findings: Sequence[Finding]) -> OptimalSolution:
+    if top is not None and top.repair is not None:
+        return _found_by_mutation(top.repair, place_of(top))
     if top is not None and top.explanation is not None and top.explanation.fix:
         fix = top.explanation.fix
         return OptimalSolution(
@@ -166,8 +198,28 @@ def _solution(top: Candidate | None, findings: Sequence[Finding]) -> OptimalSolu
     )
 
 
-def _validation(top: Candidate | None, material: Material) -> SolutionValidation:
+def _found_by_mutation(repair: Repair, place: str) -> OptimalSolution:
+    return OptimalSolution(
+        determined=False,
+        description=f"found by mutation, tests passed {repair.passed}/{repair.total}: "
+        f"`{repair.after}` instead of `{repair.before}` ({place})",
+        steps=[
+            f"change line {repair.line} to `{repair.after}` ({repair.operator})",
+            (
+                "decide whether that is what the code should do: it was found by trying, and other "
+                "changes may pass the same tests"
+            ),
+        ],
+    )
+
+
+def _validation(
+    top: Candidate | None, material: Material, tests: TestRun | None
+) -> SolutionValidation:
     checks = []
+    if tests is not None and tests.failures:
+        names = ", ".join(item.test for item in tests.failures[:5])
+        checks.append(f"run `{' '.join(tests.command)}`: these failed and must pass: {names}")
     trace = reported(material.traces)
     if trace is not None:
         checks.append(f"run again what led to {_said(trace)[:200]!r}: it must not appear")
@@ -203,6 +255,10 @@ def confidence(ranked: Sequence[Candidate]) -> Confidence:
 
 
 def _determinacy(top: Candidate) -> str:
+    if top.repair is not None:
+        return "repaired"
+    if top.tested:
+        return "tested"
     if top.explanation is not None:
         return "explained" if top.explanation.certain else "partly"
     if top.raised or any("raised" in item.observation for item in top.evidence_for):

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dispatch_runner.agents.debug.candidates import Candidate
+from dispatch_runner.agents.debug.deep import Deep
 from dispatch_runner.agents.debug.localise import Material, is_named
 from dispatch_runner.agents.debug.models import HypothesisResult, Verdict
+from dispatch_runner.agents.debug.tried import about_tests, places
 
 CONCEPTS: dict[str, str] = {
     "none_dereference": r"\b(?:none|null|nil|undefined|optional|nonetype|null ?pointer|nullpointer\w*)\b",
@@ -38,15 +40,23 @@ ERROR_NAME = re.compile(r"\b[A-Z]\w*(?:Error|Exception)\b")
 LINE = re.compile(r"\bline (\d{1,7})\b", re.IGNORECASE)
 
 
-def judge(hypothesis: str, ranked: Sequence[Candidate], material: Material) -> HypothesisResult:
-    """Supported when what it names fits the first suspect, contradicted when it excludes it."""
+def judge(
+    hypothesis: str, ranked: Sequence[Candidate], material: Material, deep: Deep | None = None
+) -> HypothesisResult:
+    """Supported when what it names fits the evidence, contradicted when the evidence excludes it.
+
+    Where tests were run (`deep`), what they show about a place counts instead of its rank.
+    """
     reasons: list[tuple[bool, str]] = []
+    tested = about_tests(hypothesis, ranked, material, deep) if deep is not None else []
     if ranked:
+        by_place = places(hypothesis, material) if tested else []
         reasons = [
             *_about_error(hypothesis, material),
             *_about_kind(hypothesis, ranked),
-            *_about_place(hypothesis, ranked, material),
+            *([] if by_place else _about_place(hypothesis, ranked, material)),
         ]
+    reasons = [*tested, *reasons]
     fits = [why for supports, why in reasons if supports]
     excludes = [why for supports, why in reasons if not supports]
     verdict: Verdict = "undecided"
@@ -129,9 +139,4 @@ def _about_place(
 
 
 def _named_functions(hypothesis: str, material: Material) -> set[str]:
-    return {
-        function.node.name
-        for code in material.parsed()
-        for function in code.functions
-        if is_named(hypothesis, function.node.name)
-    }
+    return {name for _, name, _, _ in material.functions() if is_named(hypothesis, name)}

@@ -1,8 +1,8 @@
 """A streamable HTTP server of MCP in the standard library alone, with the faults of one.
 
-    http_server.py PORT_FILE [--sessions]
+    http_server.py PORT_FILE [PORT] [--sessions]
 
-Listens on a free port of the loopback interface, which it writes to the file.
+Listens on a port of the loopback interface, by default a free one, which it writes to the file.
 """
 
 import json
@@ -11,6 +11,7 @@ import sys
 import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 sessions = set()
 forever = threading.Event()
@@ -25,15 +26,18 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.plain(405, b"")
 
-    do_DELETE = do_GET
+    def do_DELETE(self):
+        self.plain(405, b"")
 
     def do_POST(self):
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
         method, number, params = message["method"], message.get("id"), message.get("params") or {}
         if self.headers.get("x-token") == "wrong":
             self.plain(401, b"who are you?")
-        elif "--sessions" in sys.argv and method not in {"initialize", "server/discover"} and (
-            self.headers.get("mcp-session-id") not in sessions
+        elif (
+            "--sessions" in sys.argv
+            and method not in {"initialize", "server/discover"}
+            and (self.headers.get("mcp-session-id") not in sessions)
         ):
             self.plain(404, b"no such session")
         elif number is None:
@@ -47,8 +51,21 @@ class Handler(BaseHTTPRequestHandler):
                 "serverInfo": {"name": "http", "version": "1"},
             }, session)  # fmt: skip
         elif method == "tools/list":
-            names = ["echo", "hang", "status", "garbage", "breaks", "huge", "sse", "headers", "forget", "die"]
-            self.answer(number, {"tools": [{"name": n, "inputSchema": {"type": "object"}} for n in names]})
+            names = [
+                "echo",
+                "hang",
+                "status",
+                "garbage",
+                "breaks",
+                "huge",
+                "sse",
+                "headers",
+                "forget",
+                "die",
+            ]
+            self.answer(
+                number, {"tools": [{"name": n, "inputSchema": {"type": "object"}} for n in names]}
+            )
         elif method == "tools/call":
             self.call(number, params["name"], params.get("arguments") or {})
         else:
@@ -60,7 +77,9 @@ class Handler(BaseHTTPRequestHandler):
         if name == "echo":
             self.answer(number, text)
         elif name == "headers":
-            self.answer(number, {"content": [{"type": "text", "text": json.dumps(dict(self.headers))}]})
+            self.answer(
+                number, {"content": [{"type": "text", "text": json.dumps(dict(self.headers))}]}
+            )
         elif name == "hang":
             forever.wait()
         elif name == "status":
@@ -75,7 +94,9 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b'{"jsonrpc"')
             self.close_connection = True
         elif name == "huge":
-            self.answer(number, {"content": [{"type": "text", "text": "x" * int(arguments["size"])}]})
+            self.answer(
+                number, {"content": [{"type": "text", "text": "x" * int(arguments["size"])}]}
+            )
         elif name == "sse":
             data = json.dumps({"jsonrpc": "2.0", "id": number, "result": text})
             self.plain(200, f"event: message\ndata: {data}\n\n".encode(), "text/event-stream")
@@ -104,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
 port = int(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2].isdigit() else 0
 server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
 server.daemon_threads = True
-with open(sys.argv[1] + ".new", "w") as file:
-    file.write(str(server.server_port))
-os.replace(sys.argv[1] + ".new", sys.argv[1])
+complete = Path(sys.argv[1] + ".new")
+complete.write_text(str(server.server_port))
+complete.replace(sys.argv[1])
 server.serve_forever()

@@ -9,7 +9,9 @@ server = MCPServer("official")
 
 
 @server.tool()
-def assess_code_quality(content: str, source_path: str = "", language: str = "python") -> dict[str, Any]:
+def assess_code_quality(
+    content: str, source_path: str = "", language: str = "python"
+) -> dict[str, Any]:
     """A score."""
     return {"success": True, "analysis": {"quality_score": 0.5, "characters": len(content)}}
 

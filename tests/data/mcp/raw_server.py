@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 TOOLS = ["echo", "fail", "broken", "die", "hang", "slow", "garbage", "huge", "malformed", "text",
          "environment", "meta", "unsuccessful", "late", "grandchild", "forget"]  # fmt: skip
@@ -31,7 +32,7 @@ listed = [name for name in TOOLS if name != "late"]
 
 def log(text):
     if options.log:
-        with open(options.log, "a") as file:
+        with Path(options.log).open("a") as file:
             file.write(f"{text}\n")
 
 
@@ -99,7 +100,7 @@ def call(number, params):
 
 def slowly(number, arguments):
     if "until" in arguments:
-        while not os.path.exists(arguments["until"]):
+        while not Path(arguments["until"]).exists():
             time.sleep(0.005)
     answer(number, text(json.dumps({"value": arguments.get("value")})))
 
@@ -130,7 +131,7 @@ log("start")
 if options.stubborn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-if options.needs and not os.path.exists(options.needs):
+if options.needs and not Path(options.needs).exists():
     sys.exit("no licence")
 time.sleep(options.slow_start)
 if options.banner:

@@ -1,0 +1,135 @@
+"""Rules about the pydantic models of a module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from dispatch_runner.analysis.onex.module import Module
+from dispatch_runner.analysis.onex.purity import Place
+from dispatch_runner.analysis.pycode import dotted_name
+
+
+def lax_models(module: Module) -> Iterator[Place] | None:
+    models = [each for each in module.kinds("Model") if _says(each[1], "RootModel") is None]
+    if not models:
+        return None
+    return (
+        (tree.lineno, f"model '{name}' does not forbid extra fields")
+        for name, tree in models
+        if not any(_forbids(each) for each in (tree, *_bases(module, name)))
+        and not _inherits_unseen(module, name)
+    )
+
+
+def undescribed_fields(module: Module) -> Iterator[Place] | None:
+    models = list(module.kinds("Model"))
+    if not models:
+        return None
+    return (
+        (field.lineno, f"field '{name}.{target}' has no description")
+        for name, tree in models
+        for field, target in _fields(tree)
+        if not _is_described(field, tree)
+    )
+
+
+def missing_correlation(module: Module) -> Iterator[Place] | None:
+    """Of models whose name ends with Input or Output."""
+    models = [
+        (name, tree)
+        for name, tree in module.kinds("Model")
+        if name.endswith(("Input", "Output")) and not _inherits_unseen(module, name)
+    ]
+    if not models:
+        return None
+    return (
+        (tree.lineno, f"model '{name}' has no field `correlation_id: UUID`")
+        for name, tree in models
+        if not any(_has_correlation(each) for each in (tree, *_bases(module, name)))
+    )
+
+
+def _bases(module: Module, name: str) -> list[ast.ClassDef]:
+    return [module.classes[each] for each in module.ancestors(name) if each in module.classes]
+
+
+def _inherits_unseen(module: Module, name: str) -> bool:
+    """Whether a base is defined elsewhere, so that not all of the model is seen."""
+    unseen = module.ancestors(name) - module.classes.keys()
+    return not unseen <= {"BaseModel", "RootModel", "BaseSettings", "Generic"}
+
+
+def _says(tree: ast.ClassDef, base: str) -> str | None:
+    names = (dotted_name(each).rpartition(".")[2] for each in tree.bases)
+    return next((name for name in names if name == base), None)
+
+
+def _config(tree: ast.ClassDef) -> ast.expr | None:
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign):
+            targets: list[ast.expr] = statement.targets
+        elif isinstance(statement, ast.AnnAssign):
+            targets = [statement.target]
+        else:
+            continue
+        if any(isinstance(each, ast.Name) and each.id == "model_config" for each in targets):
+            return statement.value
+    return None
+
+
+def _setting(tree: ast.ClassDef, name: str) -> object:
+    """The constant that `model_config` gives to a setting, or null."""
+    match _config(tree):
+        case ast.Call(keywords=keywords):
+            pairs = [(each.arg, each.value) for each in keywords]
+        case ast.Dict(keys=keys, values=values):
+            names = [each.value if isinstance(each, ast.Constant) else None for each in keys]
+            pairs = [(str(key), value) for key, value in zip(names, values, strict=True)]
+        case _:
+            pairs = []
+    for key, value in (*pairs, *((each.arg, each.value) for each in tree.keywords)):
+        if key == name and isinstance(value, ast.Constant):
+            return value.value
+    return None
+
+
+def _forbids(tree: ast.ClassDef) -> bool:
+    return _setting(tree, "extra") == "forbid"
+
+
+def _fields(tree: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign, str]]:
+    for statement in tree.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            name = statement.target.id
+            annotation = dotted_name(statement.annotation).rpartition(".")[2]
+            if not name.startswith("_") and name != "model_config" and annotation != "ClassVar":
+                yield statement, name
+
+
+def _is_described(field: ast.AnnAssign, tree: ast.ClassDef) -> bool:
+    for part in (field.annotation, field.value):
+        for node in ast.walk(part) if part is not None else ():
+            if isinstance(node, ast.keyword) and node.arg == "description":
+                return True
+    return _setting(tree, "use_attribute_docstrings") is True and _documented(field, tree)
+
+
+def _documented(field: ast.AnnAssign, tree: ast.ClassDef) -> bool:
+    index = tree.body.index(field) + 1
+    match tree.body[index : index + 1]:
+        case [ast.Expr(value=ast.Constant(value=str()))]:
+            return True
+        case _:
+            return False
+
+
+def _has_correlation(tree: ast.ClassDef) -> bool:
+    return any(
+        name == "correlation_id"
+        and any(
+            getattr(node, "id", getattr(node, "attr", "")) == "UUID"
+            for node in ast.walk(field.annotation)
+        )
+        for field, name in _fields(tree)
+    )
