@@ -27,7 +27,7 @@ ATOMS = (
     ast.Dict,
     ast.Set,
 )
-OPEN = (ast.Call, ast.Subscript, ast.List, ast.Slice, ast.keyword)
+OPEN = (ast.Call, ast.Subscript, ast.List, ast.Tuple, ast.Slice, ast.keyword)
 """Parents inside which nothing needs parentheses."""
 TARGETS = (ast.Name, ast.Attribute, ast.Subscript)
 SKIPPED = (ast.JoinedStr, ast.GeneratorExp, ast.FormattedValue)
@@ -105,7 +105,7 @@ def _last_ones(scope: Scope, statements: list[ast.stmt]) -> set[int]:
 def _of_statement(
     code: PyCode, positions: Positions, scope: Scope, statement: ast.stmt, last: bool
 ) -> Iterator[Mutant]:
-    file, outside = code.source.path, not scope.around
+    file, outside, text = code.source.path, not scope.around, code.source.text
     for site, store in _sites(statement, scope):
         start, end = positions.span(site.node)
         for operator in TARGET_OPERATORS if store else OPERATORS:
@@ -119,7 +119,7 @@ def _of_statement(
                     change.weight,
                     start,
                     end,
-                    _written(change, site.parent),
+                    _written(change, site.parent, text[start - 1 : start] + text[end : end + 1]),
                     outside,
                 )
     if positions.alone(statement) and not outside:
@@ -148,9 +148,10 @@ def _sites(statement: ast.stmt, scope: Scope) -> Iterator[tuple[Site, bool]]:
                     waiting.append(node)
 
 
-def _written(change: Change, parent: ast.AST) -> str:
+def _written(change: Change, parent: ast.AST, around: str) -> str:
+    """The new expression, in parentheses where it may need them; `around`: the characters beside it."""
     text = ast.unparse(change.new)
-    if isinstance(change.new, ATOMS) or isinstance(parent, (*OPEN, ast.stmt)):
+    if isinstance(change.new, ATOMS) or isinstance(parent, (*OPEN, ast.stmt)) or around == "()":
         return text
     return f"({text})"
 
