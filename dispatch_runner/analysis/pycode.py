@@ -7,6 +7,7 @@ some milliseconds in a thousand lines: call it in a thread.
 from __future__ import annotations
 
 import ast
+import re
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -62,7 +63,7 @@ class PyCode:
 
     @cached_property
     def lines(self) -> list[str]:
-        return self.text.splitlines()
+        return re.split(r"\r\n|\r|\n", self.text)
 
     @cached_property
     def nodes(self) -> list[ast.AST]:

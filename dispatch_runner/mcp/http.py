@@ -5,9 +5,11 @@ reads answers of any size. The HTTP client that it is given here turns such erro
 errors of the one request, which say what happened.
 """
 
+import math
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import anyio
 import httpx2
 import orjson
 
@@ -26,6 +28,8 @@ class RequestClient(httpx2.AsyncClient):
     """An HTTP client for the official transport: a request of it never raises a transport error."""
 
     def __init__(self, headers: Mapping[str, str], connect_seconds: float, seconds: float) -> None:
+        self.heard_at = -math.inf
+        """When the last answer began, by the event loop's clock."""
         super().__init__(
             headers={"accept-encoding": "identity", **headers},
             timeout=httpx2.Timeout(connect_seconds, read=seconds, pool=None),
@@ -38,6 +42,7 @@ class RequestClient(httpx2.AsyncClient):
             return await super().send(request, **options)
         try:
             response = await super().send(request, **options)
+            self.heard_at = anyio.current_time()
             if response.status_code >= 400 and response.status_code != 404:
                 return await _refused(response, request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol) as error:

@@ -49,6 +49,7 @@ class RemoteServer:
         self._env = env
         self._hurry = hurry
         self._breaker = Breaker(clock)
+        self._legacy = False
         self._connection: Connection | None = None
         self._opening: Opening | None = None
 
@@ -125,8 +126,8 @@ class RemoteServer:
         return ToolAnswer("not_assessed", reason=reason)
 
     def _too_late(self, connection: Connection, asked_at: float) -> ToolAnswer:
-        """A program that said nothing at all since then hangs: it is replaced, and ended, when the
-        other calls under way have theirs."""
+        """A server that said nothing at all since then hangs: the next call gets a new connection, and
+        this one is ended when the other calls under way have their answers."""
         reason = f"no answer within {self._server.timeout_seconds:g} s"
         self._breaker.failed(reason)
         if connection.session.silent_since(asked_at):
@@ -185,11 +186,12 @@ class RemoteServer:
         while True:
             self._breaker.check()
             await anyio.sleep(self._breaker.pause())
-            connection = Connection(self._server, self._env, self._hurry)
+            connection = Connection(self._server, self._env, self._hurry, legacy=self._legacy)
             await self._group.start(self._keep, connection)
             if connection.failure is None:
                 return connection
             failure = connection.failure
+            self._legacy = not self._legacy  # some old servers end at any word but the handshake
             self._breaker.failed(failure.reason, lasting=failure.lasting)
             if self._breaker.is_open:
                 raise failure
@@ -214,7 +216,9 @@ class Connection:
 
     session: Session
 
-    def __init__(self, server: McpServer, env: Mapping[str, str], hurry: anyio.Event) -> None:
+    def __init__(
+        self, server: McpServer, env: Mapping[str, str], hurry: anyio.Event, *, legacy: bool
+    ) -> None:
         self.over = anyio.Event()
         """Set to close it, or when it has ended by itself."""
         self.ended = anyio.Event()
@@ -226,6 +230,7 @@ class Connection:
         self._server = server
         self._env = env
         self._hurry = hurry
+        self._legacy = legacy
         self._retired = False
         self._calls = 0
 
@@ -236,7 +241,11 @@ class Connection:
         opened = False
         try:
             async with open_session(
-                self._server, env=self._env, hurry=self._hurry, on_end=self.over.set
+                self._server,
+                env=self._env,
+                hurry=self._hurry,
+                on_end=self.over.set,
+                legacy=self._legacy,
             ) as self.session:
                 opened = True
                 task_status.started()

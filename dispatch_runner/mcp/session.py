@@ -4,9 +4,10 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
+import anyio.to_thread
 import mcp_types as types
 from mcp import Client
 from mcp.client._transport import Transport
@@ -15,6 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from dispatch_runner import __version__
 from dispatch_runner.errors import AgentError
 from dispatch_runner.mcp.answers import NOTHING, REASON_LENGTH, decode
 from dispatch_runner.mcp.failures import ConnectionLost, NoSuchTool, NotDelivered, Unavailable
@@ -44,14 +46,31 @@ for _name in ("mcp", "client"):  # else a server's faults are printed over the p
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
+class Wire(NamedTuple):
+    """How a server is reached."""
+
+    transport: Transport
+    heard_at: Callable[[], float]
+    """When the last message came, by the event loop's clock."""
+    line: Line | None = None
+    """To a program."""
+
+
 class Session:
     """A connection. It is open within `open_session` only."""
 
-    def __init__(self, transport: Transport, line: Line | None) -> None:
+    def __init__(self, wire: Wire, *, legacy: bool) -> None:
         self.tools: frozenset[str] | None = None
         """Names of the server's tools; null when they have changed."""
-        self.client = Client(transport, cache=None, message_handler=self._heed)
-        self._line = line
+        self.client = Client(
+            wire.transport,
+            mode="legacy" if legacy else "auto",
+            cache=None,
+            client_info=types.Implementation(name="dispatch-runner", version=__version__),
+            message_handler=self._heed,
+        )
+        self._wire = wire
+        self._line = wire.line
 
     def alive(self) -> bool:
         """Whether there is any point in calling."""
@@ -63,8 +82,8 @@ class Session:
             raise ConnectionLost("has ended")
 
     def silent_since(self, moment: float) -> bool:
-        """Whether nothing came from a server of our own since then, by the event loop's clock."""
-        return self._line is not None and self._line.heard_at < moment
+        """Whether nothing at all came from the server since then, by the event loop's clock."""
+        return self._wire.heard_at() < moment
 
     def noise(self) -> str | None:
         """The last thing that the server wrote in the place of a message."""
@@ -143,19 +162,22 @@ async def open_session(
     env: Mapping[str, str],
     hurry: anyio.Event,
     on_end: Callable[[], None],
+    legacy: bool,
 ) -> AsyncIterator[Session]:
     """A connection whose tools are known, for as long as the context; `on_end` when it ends by itself.
 
-    `env` is added to what the server's program sees.
+    `env` is added to what the server's program sees. `legacy`: the handshake is the first thing that
+    is said; else the server is asked first whether it needs one, which some take amiss.
 
     Raises:
         Unavailable: it cannot be opened, or it broke; the reason says how the server's process ended.
     """
-    async with _transport(server, env, hurry, on_end) as (transport, line):
+    async with _wire(server, env, hurry, on_end) as wire:
+        line = wire.line
         connecting = anyio.current_time() + server.connect_timeout_seconds
         with anyio.CancelScope(deadline=connecting) as scope:
             try:
-                session = Session(transport, line)
+                session = Session(wire, legacy=legacy)
                 async with session.client:
                     await session.refresh()
                     scope.deadline = math.inf
@@ -171,31 +193,35 @@ async def open_session(
 
 
 @asynccontextmanager
-async def _transport(
+async def _wire(
     server: McpServer, env: Mapping[str, str], hurry: anyio.Event, on_end: Callable[[], None]
-) -> AsyncIterator[tuple[Transport, Line | None]]:
+) -> AsyncIterator[Wire]:
     if server.url is not None:
-        silence = server.timeout_seconds + HTTP_MARGIN_SECONDS
-        client = RequestClient(server.headers, server.connect_timeout_seconds, silence)
-        async with client:
-            yield (
-                streamable_http_client(
-                    server.url, http_client=client, max_sse_event_size=MOST_BYTES
-                ),
-                None,
+        async with await _request_client(server) as client:
+            transport = streamable_http_client(
+                server.url, http_client=client, max_sse_event_size=MOST_BYTES
             )
+            yield Wire(transport, lambda: client.heard_at)
         return
     try:
         async with dialogue(
             server.command, env={**server.env, **env}, cwd=server.cwd, hurry=hurry
         ) as program:
             line = Line(program, on_end)
-            yield line.transport(), line
+            yield Wire(line.transport(), lambda: line.heard_at, line)
     except AgentError as error:
         hint = f" ({error.hint})" if error.hint else ""
         raise Unavailable(f"{error.message}{hint}", lasting=not error.retryable) from error
     except OSError as error:
         raise Unavailable(f"cannot start {server.command[0]!r}: {error.strerror}") from error
+
+
+async def _request_client(server: McpServer) -> RequestClient:
+    """In a thread: it loads certificates for tens of milliseconds."""
+    silence = server.timeout_seconds + HTTP_MARGIN_SECONDS
+    return await anyio.to_thread.run_sync(
+        RequestClient, server.headers, server.connect_timeout_seconds, silence
+    )
 
 
 async def _last_words(line: Line | None, error: Exception) -> str:

@@ -1,5 +1,6 @@
 """MCP over the pipes of a program: one JSON-RPC message a line."""
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
@@ -13,9 +14,6 @@ from dispatch_runner.process.dialogue import Dialogue
 
 MOST_BYTES = 16 * 1024 * 1024
 """Of one message. A server that sends a longer line is hung up on."""
-
-UNSENT_MESSAGES = 16
-"""So that the notice of a cancelled call never waits for a server that does not read."""
 
 LAST_WORDS_SECONDS = 0.2
 """How long what a program wrote is read after its end, when someone else holds its stdout open."""
@@ -45,7 +43,8 @@ class Line:
     async def transport(self) -> AsyncIterator[Streams]:
         """The streams that the official client talks to; they close when the program ends."""
         to_client, incoming = anyio.create_memory_object_stream[Incoming](0)
-        outgoing, from_client = anyio.create_memory_object_stream[SessionMessage](UNSENT_MESSAGES)
+        # no limit: the notice of a cancelled call must never wait for a server that does not read
+        outgoing, from_client = anyio.create_memory_object_stream[SessionMessage](math.inf)
         with to_client, incoming, outgoing, from_client:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._receive, to_client)

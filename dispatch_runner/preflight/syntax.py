@@ -29,6 +29,8 @@ def explain(text: str, position: int, parser_message: str) -> tuple[str, str | N
     """
     if parser_message.startswith("Unterminated string"):
         return _unterminated(text, position)
+    if "trailing comma" in parser_message:  # from Python 3.13, at the comma; before, at the bracket
+        position += 1
     if not parser_message.startswith("Invalid control character"):
         position = _skip_blank(text, position)
     what, hint = _cause(text, position, parser_message)
@@ -130,8 +132,6 @@ def _after_the_end(text: str, position: int, parser_message: str) -> tuple[str, 
 
 
 def _comma(text: str, position: int, parser_message: str) -> tuple[str, str] | None:
-    if "trailing comma" in parser_message:  # from Python 3.13
-        return "a comma before the closing bracket", "remove the trailing comma"
     if text[position] in "]}" and text[:position].rstrip().endswith(","):
         return f"a comma before {text[position]!r}", "remove the trailing comma"
     if text[position] == ",":

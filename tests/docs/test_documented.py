@@ -135,7 +135,7 @@ def test_every_status_of_a_task_is_documented() -> None:
 @cache
 def variables() -> set[str]:
     """Names of environment variables in the source: ours, and whatever is asked of `environ`."""
-    found = {f"DISPATCH_RUNNER_{key.upper()}" for key in (*CONVERTERS, "config", "allow_path")}
+    found = {f"DISPATCH_RUNNER_{key.upper()}" for key in (*CONVERTERS, "config", "allow_path", "mcp_config")}
     for tree in trees():
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -235,7 +235,13 @@ def test_every_backend_is_documented() -> None:
 
 @pytest.mark.parametrize(
     ("title", "model"),
-    [("`[agents.NAME]`", "AgentSettings"), ("`[limits.NAME]`", "LimitSettings")],
+    [
+        ("`[agents.NAME]`", "AgentSettings"),
+        ("`[limits.NAME]`", "LimitSettings"),
+        ("`[mcp]`", "McpTables"),
+        ("`[mcp.servers.NAME]`", "McpServerSettings"),
+        ("`[mcp.tools.NAME]`", "McpToolSettings"),
+    ],
 )
 def test_every_key_of_the_settings_file_is_documented_and_no_other(title: str, model: str) -> None:
     keys = set(_fields_of(getattr(settings_schema, model)))

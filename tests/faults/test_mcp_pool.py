@@ -466,3 +466,13 @@ async def test_the_official_server_is_understood(world: World) -> None:
     assert found.output == {"success": True, "results": ["q", "q"], "error": None}
     assert failed.status == "error"
     assert "explode" in str(failed.reason)
+
+
+async def test_an_old_server_that_ends_at_any_word_but_the_handshake_is_understood(
+    world: World,
+) -> None:
+    async with world.asking(world.raw("--strict")) as ask:
+        assert (await ask("echo", a=1)).output == {"a": 1}
+        await ask("die")
+        assert (await ask("echo", a=2)).output == {"a": 2}
+    assert world.starts == 3, "one in vain; and then it is known"

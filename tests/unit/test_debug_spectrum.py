@@ -52,7 +52,7 @@ def test_only_lines_of_failing_tests_have_a_spectrum():
 
 def test_of_lines_run_alike_the_one_with_more_on_it_comes_first(material):
     tests = [seen("a", "failed", {2, 3, 4}), seen("b", "passed", {2, 5})]
-    assert [item.line for item in suspicions(material, tests)] == [3, 4, 2]
+    assert [item.line for item in suspicions(material, Observed(tests))] == [3, 4, 2]
 
 
 def test_mutants_are_planned_for_suspect_lines_with_the_passing_tests_that_run_them(material):

@@ -8,10 +8,11 @@ tests run says less (at most 0.5): everything that leads up to the fault does th
 
 from __future__ import annotations
 
+import ast
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dispatch_runner.agents.debug.candidates import Candidate, Repair
 from dispatch_runner.agents.debug.localise import Material
@@ -22,8 +23,12 @@ from dispatch_runner.agents.debug.spectrum import Counts, density, spectrum
 from dispatch_runner.agents.debug.testrun import Judged, Observed, SeenTest, Trials
 
 SPECTRUM = 0.5
+AT_IMPORT = 0.6
+"""Share of that for what runs at import: no test singles it out."""
 STILL_RAN = 0.2
 REPAIRED = 0.9
+AT_IMPORT_MENDED = 0.9
+"""A module's constant is read in many places: changing it can hide a fault in any of them."""
 IMPROVED = 0.4
 UNMOVED = 0.15
 ENOUGH_MUTANTS = 8
@@ -33,6 +38,8 @@ MOST_MUTANTS = 6_000
 MOST_PASSING = 60
 LEAST_SHARE = 0.3
 """Lines with less of the highest suspicion are not mutated, nor named for it."""
+
+NONE: frozenset[int] = frozenset()
 
 
 def real_paths(material: Material) -> dict[str, PyCode]:
@@ -50,17 +57,43 @@ class Suspicion:
     weight: float
 
 
-def suspicions(material: Material, tests: Sequence[SeenTest]) -> list[Suspicion]:
-    """The most suspect lines by their spectrum, at most 60."""
+def suspicions(material: Material, observed: Observed) -> list[Suspicion]:
+    """The most suspect lines by their spectrum, at most 60.
+
+    What a module assigns when it is imported counts as run by every test that runs a line of it.
+    """
     codes = real_paths(material)
+    assigned = {path: _assigned(code, observed.imported.get(path)) for path, code in codes.items()}
+    tests = [
+        replace(
+            test,
+            lines={path: lines | assigned.get(path, NONE) for path, lines in test.lines.items()},
+        )
+        for test in observed.tests
+    ]
     found = [
-        Suspicion(codes[path], line, counts, _weight(codes[path], line, counts))
+        Suspicion(
+            codes[path],
+            line,
+            counts,
+            _weight(codes[path], line, counts) * (AT_IMPORT if line in assigned[path] else 1.0),
+        )
         for (path, line), counts in spectrum(tests).items()
         if path in codes
     ]
     found.sort(key=lambda item: (-item.weight, item.code.source.path, item.line))
     least = LEAST_SHARE * found[0].weight if found else 0.0
     return [item for item in found if item.weight >= least][:MOST_LINES]
+
+
+def _assigned(code: PyCode, imported: frozenset[int] | None) -> frozenset[int]:
+    """The lines run at import that give something a value."""
+    kinds = (ast.Assign, ast.AnnAssign, ast.AugAssign)
+    return frozenset(
+        line
+        for line in imported or NONE
+        if any(isinstance(statement, kinds) for statement in code.statements_at(line))
+    )
 
 
 def _weight(code: PyCode, line: int, counts: Counts) -> float:
@@ -76,7 +109,7 @@ def add_spectrum(material: Material, observed: Observed) -> None:
         for path, lines in test.late.items()
         for line in lines
     )
-    for item in suspicions(material, observed.tests):
+    for item in suspicions(material, observed):
         counts, path = item.counts, item.code.source.path
         candidate = _candidate(material, item.code, item.line)
         candidate.tested = True
@@ -106,7 +139,7 @@ def plan(material: Material, observed: Observed) -> list[tuple[Mutant, list[Seen
 
     The likeliest first, by how suspect the line is and how usual the kind of change.
     """
-    suspect = suspicions(material, observed.tests)
+    suspect = suspicions(material, observed)
     by_code: dict[str, dict[int, float]] = {}
     for item in suspect:
         lines = by_code.setdefault(item.code.source.path, {})
@@ -199,7 +232,8 @@ def strength(item: Judged, trials: Trials) -> float:
     """How strongly a mutant that mends something speaks for its line."""
     if mends_all(item, trials):
         judges = len(item.fixed) + item.ran_passing
-        return REPAIRED * (0.6 + 0.4 * item.mutant.weight) * (1 - 0.5**judges)
+        share = 1.0 if not item.mutant.import_time else AT_IMPORT_MENDED
+        return REPAIRED * share * (0.6 + 0.4 * item.mutant.weight) * (1 - 0.5**judges)
     mended = len(item.fixed) / max(len(trials.failing), 1)
     harmed = len(item.broken) / max(item.ran_passing, 1)
     return IMPROVED * mended * (1 - 0.8 * harmed) * (0.6 + 0.4 * item.mutant.weight)

@@ -26,10 +26,12 @@ Outcome = Literal["passed", "failed", "skipped", "hung", "crashed"]
 Lines = Mapping[str, frozenset[int]]
 
 TEST_SECONDS = 5.0
-MUTANT_TEST_SECONDS = 0.15
-"""Processor seconds of a test on a mutant, or more for tests that are slow without one."""
-SLOWER = 20
-"""How many times slower than the slowest passing test a mutant may be."""
+MUTANT_SECONDS = 0.05
+"""Processor seconds that a test has on a mutant, at least."""
+UNSCALED_SECONDS = 0.2
+"""The same when no test passes that would show how long tests take."""
+SLOWER = 10
+"""How many times slower than the slowest passing test (which is traced) a test on a mutant may be."""
 MEMORY = 4 << 30
 MOST_TESTS = 2_000
 MOST_WORKERS = 4
@@ -188,11 +190,11 @@ async def try_mutants(
     failing = sorted(observed.failing, key=_telling)
     passing = list(dict.fromkeys(test.name for _, tests in mutants for test in tests))
     numbers = {name: index for index, name in enumerate(passing)}
-    slowest = max((test.seconds for _, tests in mutants for test in tests), default=0.0)
+    slowest = max((test.seconds for test in observed.passing), default=UNSCALED_SECONDS / SLOWER)
     job = {
         "seconds": seconds,
         "options": "--assert=plain",
-        "test_seconds": min(max(MUTANT_TEST_SECONDS, SLOWER * slowest), TEST_SECONDS),
+        "test_seconds": min(max(MUTANT_SECONDS, SLOWER * slowest), TEST_SECONDS),
         "sources": dict(sources),
         "failing": [test.name for test in failing],
         "passing": passing,

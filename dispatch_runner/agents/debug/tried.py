@@ -172,7 +172,7 @@ def _tried(deep: Deep, file: str, lines: frozenset[int]) -> list[Judged]:
 
 
 def _most_suspect(file: str, lines: frozenset[int], material: Material, deep: Deep) -> bool:
-    found = suspicions(material, deep.observed.tests)
+    found = suspicions(material, deep.observed)
     least = NEARLY * max((item.counts.suspicion for item in found), default=1.0)
     return any(
         item.code.source.path == file and item.line in lines and item.counts.suspicion >= least

@@ -15,6 +15,7 @@ from dispatch_runner.analysis.pycode import Definition, dotted_name
 Severity = Literal["critical", "major", "minor"]
 Check = Callable[[Module], "Iterable[Place] | None"]
 
+_ANY = frozenset({"typing.Any", "typing_extensions.Any", "Any"})
 _SNAKE = re.compile(r"_*[a-z0-9]+(_+[a-z0-9]+)*_*")
 _WORK_METHOD = re.compile(r"(execute|process)(_\w+)?|handle(_\w+)?")
 
@@ -76,9 +77,8 @@ def snake(name: str) -> str:
 
 def any_types(module: Module) -> Iterator[Place]:
     for node in module.code.nodes:
-        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
-            if module.full_name(node) in {"typing.Any", "typing_extensions.Any", "Any"}:
-                yield node.lineno, "`Any` says nothing about a value"
+        if isinstance(node, ast.Name | ast.Attribute) and module.full_name(node) in _ANY:
+            yield node.lineno, "`Any` says nothing about a value"
 
 
 def wildcard_imports(module: Module) -> Iterator[Place]:

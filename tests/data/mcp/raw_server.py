@@ -1,6 +1,7 @@
 """An MCP server over stdio in the standard library alone, with every fault that a server can have.
 
     raw_server.py [--log FILE] [--slow-start SECONDS] [--needs FILE] [--deaf] [--banner] [--stubborn]
+                  [--strict]
 
 Writes a line to the log file for each start and each request. Slow tools run in threads.
 """
@@ -25,6 +26,7 @@ parser.add_argument("--needs")
 parser.add_argument("--deaf", action="store_true")
 parser.add_argument("--banner", action="store_true")
 parser.add_argument("--stubborn", action="store_true")
+parser.add_argument("--strict", action="store_true")
 options = parser.parse_args()
 lock = threading.Lock()
 listed = [name for name in TOOLS if name != "late"]
@@ -110,6 +112,8 @@ def handle(message):
     log(f"{method} {params.get('name', params.get('requestId', ''))}".strip())
     if number is None:
         return
+    if options.strict and method == "server/discover":
+        sys.exit("expected initialize")
     if method == "initialize":
         answer(number, {
             "protocolVersion": params["protocolVersion"],

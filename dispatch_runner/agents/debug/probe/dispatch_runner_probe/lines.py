@@ -2,53 +2,68 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
 Trace = Callable[[FrameType, str, Any], Any]
 
+EARLY, LATE = 1, 2
+
 
 class Lines:
-    """Collects executed lines; only code of the given files is traced line by line."""
+    """Collects executed lines; only code of the given files is traced line by line.
 
-    def __init__(self, files: Iterable[str]) -> None:
-        self._seen: dict[str, set[int]] = {path: set() for path in files}
-        self._early: dict[str, set[int]] = {path: set() for path in files}
+    They are kept in memory that copies of this process share, so that a copy's lines are known
+    however it ended.
+    """
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        """`sources`: the text of each file by its real path."""
+        self._places: dict[str, tuple[int, int]] = {}
+        size = 1
+        for path, text in sources.items():
+            length = text.count("\n") + 2
+            self._places[path] = (size, length)
+            size += length
+        self._seen = mmap.mmap(-1, size)
         self._tracers: dict[str, Trace | None] = {}
+        self._stage = EARLY
 
     def start(self) -> None:
         """Forgets what was seen and begins to trace, in this thread and in new ones."""
-        for found in (*self._seen.values(), *self._early.values()):
-            found.clear()
+        self._seen[:] = bytes(len(self._seen))
+        self._stage = EARLY
         threading.settrace(self._trace)
         sys.settrace(self._trace)
 
     def stop(self) -> None:
         """Ends tracing; what was seen is kept."""
         sys.settrace(None)
-        threading.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type, unused-ignore]
 
     def mark(self) -> None:
-        """From now on, `late` counts anew."""
-        for path, found in self._seen.items():
-            self._early[path] |= found
-            found.clear()
+        """From now on, lines are late."""
+        self._stage = LATE
 
     def seen(self) -> dict[str, list[int]]:
         """All lines, by file."""
-        return {
-            path: sorted(found | self._early[path])
-            for path, found in self._seen.items()
-            if found or self._early[path]
-        }
+        return self._with(lambda stage: stage >= EARLY)
 
     def late(self) -> dict[str, list[int]]:
-        """The lines since the last mark, by file."""
-        return {path: sorted(found) for path, found in self._seen.items() if found}
+        """The lines since the mark, by file."""
+        return self._with(lambda stage: stage == LATE)
+
+    def _with(self, wanted: Callable[[int], bool]) -> dict[str, list[int]]:
+        found = {
+            path: [line for line in range(length) if wanted(self._seen[first + line])]
+            for path, (first, length) in self._places.items()
+        }
+        return {path: lines for path, lines in found.items() if lines}
 
     def _trace(self, frame: FrameType, event: str, argument: Any) -> Trace | None:
         name = frame.f_code.co_filename
@@ -58,17 +73,18 @@ class Lines:
             return self._learn(name)
 
     def _learn(self, name: str) -> Trace | None:
-        lines = self._seen.get(os.path.realpath(name))
-        self._tracers[name] = _tracer(lines) if lines is not None else None
+        place = self._places.get(os.path.realpath(name))
+        self._tracers[name] = self._tracer(*place) if place is not None else None
         return self._tracers[name]
 
+    def _tracer(self, first: int, length: int) -> Trace:
+        seen = self._seen
 
-def _tracer(lines: set[int]) -> Trace:
-    add = lines.add
+        def trace(frame: FrameType, event: str, argument: Any) -> Trace:
+            if event == "line":
+                line = frame.f_lineno
+                if line < length:
+                    seen[first + line] = self._stage
+            return trace
 
-    def trace(frame: FrameType, event: str, argument: Any) -> Trace:
-        if event == "line":
-            add(frame.f_lineno)
         return trace
-
-    return trace

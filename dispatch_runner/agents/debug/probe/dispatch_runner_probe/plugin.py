@@ -108,7 +108,7 @@ class Probe:
                 "outcome": "crashed",
                 "seconds": 0.0,
                 "text": "",
-                "lines": {},
+                "lines": self.lines.seen(),
                 "late": {},
             }
         )
