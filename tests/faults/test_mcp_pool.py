@@ -403,7 +403,7 @@ async def test_without_the_client_library_a_server_is_not_assessed(
 async def test_what_a_server_started_ends_with_it(world: World) -> None:
     async with world.asking(world.raw()) as ask:
         await ask("grandchild")
-        assert len(world.processes()) == 2
+        await until(lambda: len(world.processes()) == 2)
     assert world.processes() == []
 
 

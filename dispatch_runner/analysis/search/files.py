@@ -93,10 +93,11 @@ async def list_files(root: Path) -> Listing:
     while waiting and seen < MOST_REPOSITORIES and len(names) <= MOST_FILES:
         folder = waiting.pop()
         seen += 1
-        found = await _git_names(root / folder)
-        if found is None:
+        listed = await _git_names(root / folder)
+        if listed is None:
             found, inner = await anyio.to_thread.run_sync(_walked_names, root / folder)
         else:
+            found = listed
             inner = await anyio.to_thread.run_sync(_repositories_in, root / folder, found)
         names += [f"{folder}{name}" for name in found]
         waiting += [f"{folder}{name}" for name in inner]
@@ -155,7 +156,12 @@ def _walked_names(root: Path) -> tuple[list[str], list[str]]:
 
 
 def is_wanted(path: str) -> bool:
-    """Whether a file of that name may be shown to others: no secrets, no noise, no records of ours."""
+    """Whether a file of that name may be shown to others: no secrets, no noise, no records of ours.
+
+    A name that is no text is not.
+    """
+    if not path.isprintable():
+        return False
     *folders, name = path.split("/")
     if not PRIVATE_FOLDERS.isdisjoint(folders) or _OWN_RECORDS.search(path):
         return False

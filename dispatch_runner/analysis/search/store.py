@@ -28,10 +28,7 @@ RACY_NS = 2_000_000_000
 """A file that was changed so shortly before it was read may change again within its time stamp."""
 
 PROSE = (".md", ".mdx", ".markdown", ".rst", ".txt")
-WEIGHTS = (2.0, 4.0, 1.0, 1.0)
-"""Of the columns path, symbols, words and body."""
-
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE files (
     id INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, size INTEGER, mtime_ns INTEGER, inode INTEGER,
     hash TEXT, checked_ns INTEGER
@@ -43,15 +40,12 @@ CREATE INDEX chunks_of_file ON chunks (file);
 CREATE VIRTUAL TABLE texts USING fts5 (
     path, symbols, words, body, tokenize = "porter unicode61 remove_diacritics 2"
 );
-PRAGMA user_version = {FORMAT};
+INSERT INTO texts (texts, rank) VALUES ('rank', 'bm25(2.0, 4.0, 1.0, 1.0)');
 """
-_FIND = f"""
-SELECT files.path, size, mtime_ns, inode, line_start, line_end, symbols, body, found.score FROM (
-    SELECT rowid, bm25(texts, {", ".join(map(str, WEIGHTS))}) AS score FROM texts
-    WHERE texts MATCH ? ORDER BY rank LIMIT ?
-) AS found
-JOIN texts ON texts.rowid = found.rowid
-JOIN chunks ON chunks.id = found.rowid JOIN files ON files.id = chunks.file ORDER BY found.score
+_FIND = """
+SELECT files.path, size, mtime_ns, inode, line_start, line_end, symbols, body, rank FROM texts
+JOIN chunks ON chunks.id = texts.rowid JOIN files ON files.id = chunks.file
+WHERE texts MATCH ? ORDER BY rank LIMIT ?
 """
 
 Answer = TypeVar("Answer")
@@ -169,14 +163,7 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.file, isolation_level=None)
         try:
-            # a cache: after a crash of the machine it is made anew
-            database.execute("PRAGMA synchronous = OFF")
-            database.execute("PRAGMA cache_size = -32000")
-            (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version != FORMAT:
-                if database.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
-                    raise sqlite3.DatabaseError("it has another format")
-                database.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
+            _prepare(database)
         except BaseException:
             database.close()
             raise
@@ -199,6 +186,18 @@ class Store:
             os.close(descriptor)
 
 
+def _prepare(database: sqlite3.Connection) -> None:
+    # a cache: after a crash of the machine it is made anew
+    database.execute("PRAGMA synchronous = OFF")
+    database.execute("PRAGMA cache_size = -32000")
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == FORMAT:
+        return
+    if database.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
+        raise sqlite3.DatabaseError("it has another format")
+    database.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
+
+
 def make_private(folder: Path) -> None:
     """Makes sure that a folder is there and is ours alone.
 
@@ -218,9 +217,9 @@ def _wait_for_lock(descriptor: int) -> None:
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except BlockingIOError as error:
             if time.monotonic() > deadline:
-                raise
+                raise TimeoutError("another process holds it for too long") from error
             time.sleep(LOCK_POLL_SECONDS)
         else:
             return

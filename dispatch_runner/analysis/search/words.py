@@ -79,7 +79,7 @@ def query_words(query: str) -> list[str]:
     Words that say nothing are left out, unless there are no others.
     """
     words: dict[str, None] = {}
-    for word in _WORD.findall(query):
+    for word in _WORD.findall(query.encode("utf-8", "replace").decode()):
         parts = identifier_parts(word)
         for each in [word, *parts] if len(parts) > 1 else [word]:
             words[each.lower()] = None
