@@ -256,6 +256,7 @@ def validate(
     allow_path: AllowPath = None,
     config: ConfigFile = None,
     backend: Backend = None,
+    mcp_config: McpConfig = None,
 ) -> int:
     """Check a request without running it, and show the plan.
 
@@ -274,6 +275,7 @@ def validate(
         trace_dir=trace_dir,
         allow_path=tuple(allow_path or ()),
         backend=backend,
+        mcp_config=mcp_config,
     )
     invocation: Invocation = context.obj
     return validate_request(RunOptions(file, flags), invocation.channel)
@@ -286,6 +288,7 @@ def graph(
     format: Annotated[GraphFormat, typer.Option("--format", "-f", help="How it is drawn.")] = GraphFormat.text,  # noqa: A002
     config: ConfigFile = None,
     allow_path: AllowPath = None,
+    mcp_config: McpConfig = None,
 ) -> int:  # fmt: skip
     """Draw the graph of a request.
 
@@ -296,7 +299,7 @@ def graph(
     """
     from dispatch_runner.cli.inspect import draw_graph
 
-    flags = Flags(config=config, allow_path=tuple(allow_path or ()))
+    flags = Flags(config=config, allow_path=tuple(allow_path or ()), mcp_config=mcp_config)
     invocation: Invocation = context.obj
     return draw_graph(RunOptions(file, flags), format.value, invocation.channel)
 
@@ -324,13 +327,30 @@ def agents(
     context: typer.Context,
     config: ConfigFile = None,
     backend: Backend = None,
+    mcp_config: McpConfig = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> int:
     """Show the agents: backend, where it was defined, and whether it can run here."""
     from dispatch_runner.cli.inspect import show_agents
 
     invocation: Invocation = context.obj
-    return show_agents(Flags(config=config, backend=backend), as_json, invocation.channel)
+    flags = Flags(config=config, backend=backend, mcp_config=mcp_config)
+    return show_agents(flags, as_json, invocation.channel)
+
+
+@app.command()
+def mcp(
+    context: typer.Context,
+    folders: Annotated[list[Path] | None, typer.Argument(help="Folders to search, besides this one.", show_default=False)] = None,
+) -> int:  # fmt: skip
+    """Serve the quality tools over stdin and stdout, as an MCP server.
+
+    They measure code and search this folder, offline. Needs the package's extra `mcp`.
+    """
+    from dispatch_runner.cli.serve import serve_tools
+
+    invocation: Invocation = context.obj
+    return serve_tools(folders or [], invocation.channel, invocation.signals)
 
 
 @app.command()

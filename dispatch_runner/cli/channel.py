@@ -66,6 +66,16 @@ class Channel:
         except OSError as error:
             raise StdoutError(f"cannot write to stdout: {error.strerror}") from error
 
+    def take(self) -> int:
+        """The descriptor, for one who writes something else than a document from now on.
+
+        Raises `StdoutError`.
+        """
+        if self._descriptor is None:
+            raise StdoutError("stdout is closed")
+        self.used = True
+        return self._descriptor
+
     def _wait(self, descriptor: int) -> None:
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)

@@ -1,3 +1,5 @@
 """The names of the commands, known without building them. A test compares them with the app's."""
 
-COMMANDS = frozenset({"run", "validate", "graph", "schema", "agents", "traces", "trust", "version"})
+COMMANDS = frozenset(
+    {"run", "validate", "graph", "schema", "agents", "mcp", "traces", "trust", "version"}
+)

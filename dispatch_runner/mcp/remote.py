@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dispatch_runner.models import JsonObject
     from dispatch_runner.settings.mcp import McpServer
 
-NOT_INSTALLED = "the package 'mcp' is not installed: pip install 'dispatch-runner[mcp]'"
+NOT_INSTALLED = "the package 'mcp' 2 is not installed: pip install 'dispatch-runner[mcp]'"
 
 LAST_WORDS_SECONDS = 1.0
 """How long a failed call waits to learn how the server's process ended."""
@@ -102,7 +102,8 @@ class RemoteServer:
                 return answer
         except ConnectionLost as error:
             await self._mourn(connection, str(error))
-            reason = f"the connection was lost during the call: {connection.reason}"
+            name = self._server.name
+            reason = f"MCP server '{name}' failed during the call: {connection.reason}"
             return ToolAnswer("error", reason=reason)
         return self._too_late(connection, asked_at)
 
@@ -129,10 +130,8 @@ class RemoteServer:
         """A server that said nothing at all since then hangs: the next call gets a new connection, and
         this one is ended when the other calls under way have their answers."""
         reason = f"no answer within {self._server.timeout_seconds:g} s"
-        self._breaker.failed(reason)
         if connection.session.silent_since(asked_at):
-            connection.retire(reason)
-            self._forget(connection)
+            self._lose(connection, f"gave {reason}")
         noise = connection.session.noise()
         wrote = f"; on its stdout it wrote {noise!r}" if noise else ""
         return ToolAnswer("error", reason=reason + wrote)
@@ -169,7 +168,7 @@ class RemoteServer:
             opening = self._opening
             await opening.done.wait()
             if opening.failure is not None:
-                raise opening.failure
+                raise Unavailable(opening.failure)
 
     async def _open(self, opening: Opening) -> None:
         try:
@@ -177,7 +176,9 @@ class RemoteServer:
                 await anyio.to_thread.run_sync(_import_client)  # half a second, so in a thread
                 self._connection = await self._connection_after_attempts()
         except Unavailable as error:
-            opening.failure = error
+            opening.failure = error.reason
+        except Exception as error:  # noqa: BLE001 - the other servers and tasks go on
+            opening.failure = repr(error)
         finally:
             self._opening = None
             opening.done.set()
@@ -207,7 +208,7 @@ class Opening:
 
     def __init__(self) -> None:
         self.done = anyio.Event()
-        self.failure: Unavailable | None = None
+        self.failure: str | None = None
         self.scope = anyio.CancelScope()
 
 
@@ -286,5 +287,5 @@ class Connection:
 def _import_client() -> None:
     try:
         import dispatch_runner.mcp.session  # noqa: F401
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise Unavailable(NOT_INSTALLED) from error

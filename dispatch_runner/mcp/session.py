@@ -1,17 +1,17 @@
 """One connection to a server, by the official `mcp` package. Imported when the first is opened."""
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 import anyio.to_thread
 import mcp_types as types
 from mcp import Client
-from mcp.client._transport import Transport
-from mcp.client.session import IncomingMessage
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
@@ -26,6 +26,10 @@ from dispatch_runner.models import JsonObject
 from dispatch_runner.process.dialogue import dialogue
 from dispatch_runner.protocols import ToolAnswer
 from dispatch_runner.settings.mcp import McpServer
+
+if TYPE_CHECKING:
+    from mcp.client._transport import Transport
+    from mcp.client.session import IncomingMessage
 
 CLOSING_SECONDS = 2.0
 """How long a server's farewell may take; ending its process has limits of its own."""

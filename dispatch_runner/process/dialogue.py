@@ -1,7 +1,7 @@
 """A program that is talked to over its stdin and stdout while it runs, such as a tool server."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -64,8 +64,8 @@ class Dialogue:
     def _last_line(self, limit: int) -> str:
         size = os.fstat(self._stderr.descriptor).st_size
         tail = os.pread(self._stderr.descriptor, 4 * limit, max(0, size - 4 * limit))
-        lines = tail.decode("utf-8", "replace").split("\n")
-        return next((line.strip()[:limit] for line in reversed(lines) if line.strip()), "")
+        lines = ("".join(filter(str.isprintable, line)).strip() for line in _lines(tail))
+        return next((line[:limit] for line in lines if line), "")
 
     def hang_up(self) -> None:
         """Closes both pipes: nothing is sent or received any more."""
@@ -149,6 +149,11 @@ async def _wait_politely(child: Child, seconds: float, hurry: anyio.Event) -> No
     while child.poll() is None and not hurry.is_set() and anyio.current_time() < deadline:
         await anyio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _lines(content: bytes) -> Iterable[str]:
+    """From the last to the first."""
+    return reversed(content.decode("utf-8", "replace").split("\n"))
 
 
 def _how(code: int) -> str:

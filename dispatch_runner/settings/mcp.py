@@ -158,7 +158,8 @@ def _origin(file: FileSettings, source: str, name: str) -> str:
 def _unknown_server(
     name: str, server: str, known: Mapping[str, McpServer], source: str, line: int | None
 ) -> SettingsError:
-    hint = suggestion(server, [*known, EMBEDDED]) if known else f"define [mcp.servers.{server}]"
+    defining = f"define [mcp.servers.{server}], or name an .mcp.json with --mcp-config"
+    hint = suggestion(server, [*known, EMBEDDED]) if known else defining
     message = f"tool '{name}' is mapped to server '{server}', which is not defined"
     return SettingsError(message, source=source, line=line, hint=hint)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class _Reader:
             return McpServer(name, origin, problem=problem)
         if entry.get("disabled") is True:
             missing.insert(0, "it is not enabled")
-        return replace_problem(server, missing)
+        return replace(server, problem=missing[0]) if missing else server
 
     def _program(self, name: str, entry: Any, origin: str, missing: list[str]) -> McpServer:
         from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT, passed_environment
@@ -154,9 +155,3 @@ class _Reader:
                 found = re.compile(re.escape(json.dumps(each)) + r"\s*:").search(self._text, start)
                 start = found.start() if found else start
         return self._text.count("\n", 0, max(start, 0)) + 1
-
-
-def replace_problem(server: McpServer, missing: list[str]) -> McpServer:
-    from dataclasses import replace
-
-    return replace(server, problem=missing[0]) if missing else server

@@ -19,6 +19,7 @@ from dispatch_runner.settings.mcp import McpServer, McpSettings, McpTool
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="counts processes in /proc"),
 ]
 
@@ -173,6 +174,21 @@ async def test_a_tool_that_was_taken_away_is_noticed(world: World) -> None:
     assert "it has: none" in str(answer.reason)
 
 
+@pytest.mark.parametrize("tool", ["vanish", "vanish_rpc"])
+async def test_a_server_that_no_longer_knows_its_tool_has_not_assessed(
+    world: World, tool: str
+) -> None:
+    async with world.asking(world.raw()) as ask:
+        answer = await ask(tool)
+    assert answer.status == "not_assessed"
+    assert f"has no tool '{tool}'" in str(answer.reason)
+
+
+async def test_a_tool_that_is_listed_and_yet_unknown_is_an_error(world: World) -> None:
+    async with world.asking(world.raw()) as ask:
+        assert await ask("phantom") == ToolAnswer("error", reason="Unknown tool: phantom")
+
+
 async def test_death_during_a_call_is_told_with_its_cause_and_the_server_is_started_again(
     world: World,
 ) -> None:
@@ -199,6 +215,16 @@ async def test_a_server_that_hangs_is_replaced_after_the_timeout(world: World) -
         answer = await ask("hang")
         assert answer == ToolAnswer("error", reason=f"no answer within {SOON:g} s")
         assert (await ask("echo", a=1)).output == {"a": 1}
+    assert world.starts == 2
+
+
+async def test_ten_calls_of_a_server_that_hangs_are_one_failure(world: World) -> None:
+    async with world.asking(world.raw(timeout_seconds=SOON)) as ask:
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(ask, "hang")
+        assert (await ask("echo", a=1)).output == {"a": 1}
+    assert {call.output for call in ask.log.mcp_calls[:10]} == {f"no answer within {SOON:g} s"}
     assert world.starts == 2
 
 
@@ -341,6 +367,12 @@ async def test_a_server_that_dies_at_every_call_is_left_alone_after_three(world:
     assert world.starts == 3
 
 
+async def test_failures_between_successes_do_not_add_up(world: World) -> None:
+    async with world.asking(world.raw()) as ask:
+        statuses = [(await ask(tool)).status for tool in ("die", "echo") * 4]
+    assert statuses == ["error", "ok"] * 4
+
+
 async def test_a_server_that_never_answers_is_given_up_once(world: World) -> None:
     async with world.asking(world.raw("--deaf", connect_timeout_seconds=SOON)) as ask:
         answer = await ask("echo")
@@ -396,7 +428,9 @@ async def test_without_the_client_library_a_server_is_not_assessed(
     async with world.asking(world.raw()) as ask:
         answer = await ask("echo")
     assert answer.status == "not_assessed"
-    assert "pip install 'dispatch-runner[mcp]'" in str(answer.reason)
+    assert "the package 'mcp' 2 is not installed: pip install 'dispatch-runner[mcp]'" in str(
+        answer.reason
+    )
     assert world.starts == 0
 
 
@@ -426,7 +460,6 @@ async def test_a_stubborn_server_is_killed_and_in_a_hurry_at_once(world: World) 
     assert world.processes() == []
 
 
-@pytest.mark.slow
 async def test_a_stubborn_server_is_killed_in_bounded_time(world: World) -> None:
     async with world.asking(world.raw("--stubborn")) as ask:
         await ask("echo")

@@ -20,6 +20,7 @@ from dispatch_runner.settings.mcp import McpServer, McpSettings, McpTool
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.slow,
     # trio notices that the HTTP library does not finish its generators; on asyncio nobody does
     pytest.mark.filterwarnings(
         "ignore:Async generator '(httpx2|httpcore2|dispatch):ResourceWarning"
@@ -229,7 +230,6 @@ def official() -> Iterator[str]:
     process.wait()
 
 
-@pytest.mark.slow
 async def test_the_official_server_is_understood_over_http(official: str) -> None:
     async with pool_with(official) as pool:
         answer = await ask(pool, "assess_code_quality", content="x = 1")

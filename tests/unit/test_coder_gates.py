@@ -6,9 +6,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from dispatch_runner.agents.coder import tools
 from dispatch_runner.agents.coder.gates import Candidate, Verdict, run_gates
 from dispatch_runner.agents.coder.models import Gate, Level, NodeType
+from dispatch_runner.analysis import tools
 
 pytestmark = pytest.mark.anyio
 
@@ -233,8 +233,7 @@ async def test_a_declared_open_point_passes_and_is_told():
 
 
 async def test_a_missing_tool_is_not_assessed(monkeypatch):
-    monkeypatch.setattr(tools, "ruff", lambda: None)
-    monkeypatch.setattr(tools, "mypy", lambda path: None)
+    monkeypatch.setattr(tools, "find", lambda name: None)
     verdict = await run_gates(candidate(GOOD, "strict"))
 
     assert bad(verdict) == ["lint", "format", "types"]

@@ -9,9 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
-from dispatch_runner.agents.coder import tools
 from dispatch_runner.agents.coder.models import CoderOutput
 from dispatch_runner.agents.coder.role import CoderRole
+from dispatch_runner.analysis import tools
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.paths import AllowedRoots
@@ -274,7 +274,8 @@ async def test_an_agent_that_wrote_nothing_did_not_succeed(tmp_path):
 
 
 async def test_a_gate_that_could_not_judge_is_not_a_success(tmp_path, monkeypatch):
-    monkeypatch.setattr(tools, "ruff", lambda: None)
+    find = tools.find
+    monkeypatch.setattr(tools, "find", lambda name: None if name == "ruff" else find(name))
     error = await refused(call(tmp_path))
 
     assert error.type is ErrorType.UNVERIFIED

@@ -264,3 +264,13 @@ def test_paths_outside_and_unknown_commands_are_rejected_before_anything_runs(tm
         ("test_command",),
     ]
     assert "unit" in (problems[-1].hint or "")
+
+
+async def test_a_module_that_never_ends_its_import_is_stopped(tmp_path):
+    program = "names = ['a']\nwhile names:\n    names.append('b')\n    names.pop()\n\n\ndef f():\n    return 1\n"
+    tests = "from never import f\n\ndef test_f():\n    assert f() == 1\n"
+    project = Project(tmp_path, never=program, test_never=tests)
+    project.seconds = 10.0
+    output = await project.analysis()
+    assert "Stopped" in output["tests"]["not_imported"][0]
+    assert output["suspects"][0]["line_start"] in (2, 3, 4)

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from dispatch_runner.agents.debug import analyse, lint
+from dispatch_runner.agents.debug import job, lint
 from dispatch_runner.agents.debug.models import DebugOutput
 from dispatch_runner.agents.debug.role import DebugRole
 from dispatch_runner.errors import AgentError
@@ -381,7 +381,7 @@ async def test_a_hypothesis_is_tested_against_the_evidence(shop, hypothesis, ver
 
 async def test_only_the_first_traces_are_analysed_and_it_says_so(shop, monkeypatch):
     path, trace = shop
-    monkeypatch.setattr(analyse, "MOST_TRACES", 2)
+    monkeypatch.setattr(job, "MOST_TRACES", 2)
     texts = [trace, trace.replace("line 10", "line 9"), trace.replace("line 10", "line 8")]
     output = await analysed(affected_files=[str(path)], error_traces=texts)
     assert len(output["traces"]) == 2
@@ -390,7 +390,7 @@ async def test_only_the_first_traces_are_analysed_and_it_says_so(shop, monkeypat
 
 async def test_only_so_many_files_are_read_and_each_once(shop, monkeypatch):
     path, trace = shop
-    monkeypatch.setattr(analyse, "MOST_FILES", 1)
+    monkeypatch.setattr(job, "MOST_FILES", 1)
     files = [str(path), str(path), f"{path}.other"]
     output = await analysed(affected_files=files, error_traces=[trace])
     assert [item["status"] for item in output["files"]] == ["analysed", "not_assessed"]
@@ -398,7 +398,7 @@ async def test_only_so_many_files_are_read_and_each_once(shop, monkeypatch):
 
 async def test_of_a_huge_text_head_and_tail_are_read(shop, monkeypatch):
     path, trace = shop
-    monkeypatch.setattr(analyse, "LONGEST_TEXT", 2 * len(trace) + 2)
+    monkeypatch.setattr(job, "LONGEST_TEXT", 2 * len(trace) + 2)
     output = await analysed(affected_files=[str(path)], error_traces=["x\n" * 5000 + trace])
     assert output["suspects"][0]["line_start"] == 10
     assert "the middle of error_traces[0]" in {item["what"] for item in output["not_assessed"]}

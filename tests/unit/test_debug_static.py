@@ -114,11 +114,11 @@ async def test_ruff_finds_bugs_whatever_the_project_configured(tmp_path):
     path = tmp_path / "a.py"
     path.write_text(BUGGY)
     (tmp_path / "ruff.toml").write_text("lint.select = []\nexclude = ['a.py']\n")
-    found = await run_ruff([str(path)], "quick", lambda file, line: f"scope {line}", None)
+    found = await run_ruff([str(path)], "quick", None)
     rules = {item.rule: item for item in found}
     assert {"F401", "F821", "B006"} <= set(rules)
     assert rules["F401"].weight == 0 < rules["B006"].weight < rules["F821"].weight
-    assert (rules["F821"].line, rules["F821"].function) == (5, "scope 5")
+    assert rules["F821"].line == 5
     assert rules["F821"].file == str(path)
 
 
@@ -126,8 +126,8 @@ async def test_ruff_looks_for_security_and_complexity_only_beyond_quick(tmp_path
     path = tmp_path / "a.py"
     branches = "".join(f"    if x == {n}:\n        return {n}\n" for n in range(12))
     path.write_text(f"def f(x):\n{branches}    eval(x)\n    return 0\n")
-    quick = await run_ruff([str(path)], "quick", lambda file, line: "", None)
-    standard = await run_ruff([str(path)], "standard", lambda file, line: "", None)
+    quick = await run_ruff([str(path)], "quick", None)
+    standard = await run_ruff([str(path)], "standard", None)
     assert {"C901", "S307"} - {item.rule for item in quick} == {"C901", "S307"}
     assert {"C901", "S307"} <= {item.rule for item in standard}
 
@@ -136,7 +136,7 @@ async def test_a_missing_tool_is_a_problem_not_a_crash(monkeypatch, tmp_path):
     monkeypatch.setattr(lint, "find_ruff", lambda: None)
     monkeypatch.setattr(lint, "find_mypy", lambda: ["/no/such/mypy"])
     with pytest.raises(ToolProblem, match="not installed"):
-        await run_ruff(["/w/a.py"], "quick", lambda file, line: "", None)
+        await run_ruff(["/w/a.py"], "quick", None)
     with pytest.raises(ToolProblem, match="cannot be started"):
         await run_mypy(["/w/a.py"], lambda file, line: "", anyio.Event())
 
@@ -154,7 +154,7 @@ async def test_mypy_finds_the_missing_none_check(tmp_path):
         "from shop.store import find\n\n\ndef use() -> str:\n    return find(1).upper()\n"
     )
     (tmp_path / "mypy.ini").write_text("[mypy]\nignore_errors = True\n")
-    found = await run_mypy([str(path)], lambda file, line: "", None)
+    found = await run_mypy([str(path)], None)
     assert [(item.rule, item.line, item.file) for item in found] == [("union-attr", 5, str(path))]
 
 

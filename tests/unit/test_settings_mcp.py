@@ -194,7 +194,7 @@ def test_servers_that_no_tool_is_mapped_to_are_noted(tmp_path: Path) -> None:
             "[mcp.tools]\nx = 'a/x'",
             2,
             "tool 'x' is mapped to server 'a', which is not defined",
-            "define [mcp.servers.a]",
+            "define [mcp.servers.a], or name an .mcp.json with --mcp-config",
         ),
         ("[mcp.servers.a]\ncommand = ['a']\ntimeout_seconds = 0", 3, "'mcp.servers.a.timeout_seconds' should be greater than 0, not 0", None),
     ],

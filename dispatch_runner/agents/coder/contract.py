@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dispatch_runner.agents.coder.machine import MAX_STEPS
-from dispatch_runner.agents.coder.prose import add_field, read_prose, strip_name
+from dispatch_runner.agents.coder.naming import respell, strip_name
+from dispatch_runner.agents.coder.prose import add_field, read_prose
 from dispatch_runner.agents.coder.schema import (
     MAX_ITEMS,
     MODEL_NAME,
@@ -38,11 +39,17 @@ FAST_YAML = 16_384
 KEYS = frozenset({
     "node_type", "node_name", "contract_name", "contract_version", "node_version", "input_model",
     "output_model", "io_operations", "input_state", "output_state", "actions",
-    "state_transitions", "workflow_coordination", "effect_operations", "capabilities",
+    "state_transitions", "workflow_coordination", "workflow_definition", "workflow_name",
+    "effect_operations", "capabilities",
     "definitions", "inputs", "outputs", "input", "output", "steps", "fields", "name",
     "description", "input_schema", "output_schema", "states", "transitions", "error_handling",
     "subcontracts",
 })  # fmt: skip
+TELLING = frozenset({
+    "workflow_coordination", "workflow_definition", "state_transitions", "effect_operations",
+    "io_operations",
+})  # fmt: skip
+"""Keys that only a contract has: one is enough."""
 FENCE = re.compile(r"```[ \t]*(?:ya?ml|json)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL | re.IGNORECASE)
 KEY = re.compile(r"[\"']?\b([a-z_]+)\b[\"']?\s*:")
 START = re.compile(r"^(?:---\s*$|\{|[A-Za-z_$][\w$]*:(?:\s|$))", re.MULTILINE)
@@ -70,7 +77,8 @@ def _candidates(text: str) -> Iterator[str]:
 
 def _load(text: str) -> Mapping | None:
     """A mapping that is recognisably a contract, or null; never raises on hostile text."""
-    if len({match.group(1) for match in KEY.finditer(text)} & KEYS) < 2:
+    keys = {match.group(1) for match in KEY.finditer(text)} & KEYS
+    if len(keys) < 2 and not keys & TELLING:
         return None
     import yaml
 
@@ -82,12 +90,12 @@ def _load(text: str) -> Mapping | None:
         return None
     if not isinstance(loaded, dict):
         return None
-    known = [key for key in loaded if isinstance(key, str) and key in KEYS]
-    return loaded if len(known) >= 2 else None
+    known = {key for key in loaded if isinstance(key, str)} & KEYS
+    return loaded if len(known) >= 2 or known & TELLING else None
 
 
-def read_contract(contract: Mapping) -> Reading:
-    """Everything that a contract says about a node."""
+def read_contract(contract: Mapping, text: str = "") -> Reading:
+    """Everything that a contract says about a node; `text` is what it was loaded from."""
     description = text_of(contract.get("description")) or text_of(
         at(contract, "metadata", "description")
     )
@@ -95,7 +103,7 @@ def read_contract(contract: Mapping) -> Reading:
     reading.name = reading.class_name = ""
     reading.description = printable(description, 600)
     reading.node_type = _node_type(contract.get("node_type"))
-    _read_names(contract, reading)
+    _read_names(contract, reading, text)
     reading.operations = list(_operations(contract, reading))
     _read_fields(contract, reading)
     reading.steps = _steps(contract, reading) or reading.steps
@@ -111,26 +119,33 @@ def _node_type(value: object) -> NodeType | None:
     return next((name for name in NODE_TYPES if name.lower() == word), None)
 
 
-def _read_names(contract: Mapping, reading: Reading) -> None:
-    spelled = first_text(contract, "node_name", "name", "contract_name", "tool_name") or next(
-        (
-            text
-            for path in (
-                ("tool_specification", "tool_name"),
-                ("state_transitions", "state_machine_name"),
-                ("effect_operations", "operation_name"),
-                (
-                    "workflow_coordination",
-                    "workflow_definition",
-                    "workflow_metadata",
-                    "workflow_name",
-                ),
-            )
-            if (text := text_of(at(contract, *path)))
-        ),
-        "",
-    )
-    reading.name = re.sub(r"Fsm$", "", strip_name(spelled))
+NAME_PLACES = (
+    ("tool_specification", "tool_name"),
+    ("effect_operations", "operation_name"),
+    ("workflow_name",),
+    *(
+        (*path, "workflow_name")
+        for path in (
+            ("workflow_coordination", "workflow_definition", "workflow_metadata"),
+            ("workflow_definition", "workflow_metadata"),
+            ("workflow_coordination", "workflow_metadata"),
+            ("workflow_metadata",),
+            ("workflow_coordination",),
+            ("workflow_definition",),
+        )
+    ),
+    ("metadata", "name"),
+)
+"""Where a contract that has no name of its own says what it is about."""
+
+
+def _read_names(contract: Mapping, reading: Reading, text: str) -> None:
+    spelled = first_text(contract, "node_name", "name", "contract_name", "tool_name")
+    places = (text_of(at(contract, *path)) for path in NAME_PLACES)
+    machine = text_of(at(contract, "state_transitions", "state_machine_name"))
+    of_machine = re.sub(r"Fsm$", "", strip_name(machine))
+    spelled = spelled or next((found for found in places if found.strip()), "")
+    reading.name = respell(strip_name(spelled), text) if spelled else of_machine
     reading.named = bool(reading.name)
     if re.fullmatch(r"Node[A-Z][A-Za-z0-9]+(?:Effect|Compute|Reducer|Orchestrator)", spelled):
         reading.class_name = spelled

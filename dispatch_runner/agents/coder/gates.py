@@ -18,6 +18,8 @@ from dispatch_runner.agents.coder import tools
 from dispatch_runner.agents.coder.models import Finding, Gate, GateStatus, Level, NodeType
 from dispatch_runner.agents.coder.structure import Structure, read_structure
 from dispatch_runner.agents.coder.words import identifier, printable
+from dispatch_runner.analysis.tools import ToolProblem, clean_environment, output_of
+from dispatch_runner.errors import AgentError
 
 LEVELS: dict[Level, tuple[str, ...]] = {
     "lenient": ("syntax", "lint"),
@@ -89,7 +91,7 @@ class _Judging:
 
 
 async def run_gates(candidate: Candidate) -> Verdict:
-    """Judges a file. Raises `AgentError` only when a program that exists cannot be started."""
+    """Judges a file. Raises nothing: a program that cannot be used leaves its gate not assessed."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="dispatch-runner-coder-") as folder:
@@ -138,28 +140,23 @@ async def _run_all(judging: _Judging, structure: Structure) -> None:
             group.start_soon(_types, judging, structure)
 
 
-async def _program(
-    judging: _Judging, command: list[str], seconds: float, stdin: bytes = b""
-) -> process.Completed | None:
-    """How a program ended, or null when it took too long."""
-    with anyio.move_on_after(seconds):
-        return await process.run(
-            command, cwd=judging.folder, env=tools.environment(), stdin=stdin, output_limit=OUTPUT_BYTES,
-            grace_seconds=0.5, hurry=judging.candidate.hurry,
-        )  # fmt: skip
-    return None
+async def _output(
+    judging: _Judging, name: str, arguments: Sequence[str], seconds: float, codes: Sequence[int]
+) -> bytes:
+    """What a program prints that reads the source. Raises `ToolProblem`."""
+    return await output_of(
+        name, arguments, seconds=seconds, cwd=judging.folder, stdin=judging.candidate.source,
+        codes=codes, hurry=judging.candidate.hurry,
+    )  # fmt: skip
 
 
 async def _lint(judging: _Judging) -> None:
-    started, program = time.perf_counter(), tools.ruff()
-    if program is None:
-        return judging.skip("lint", "ruff is not installed")
-    done = await _program(
-        judging, tools.ruff_check(program), RUFF_SECONDS, judging.candidate.source
-    )
-    if done is None or done.returncode not in {0, 1}:
-        return judging.skip("lint", _why("ruff", done))
-    return judging.judge("lint", started, _parsed(done, _ruff_findings))
+    started = time.perf_counter()
+    try:
+        told = await _output(judging, "ruff", tools.RUFF_CHECK, RUFF_SECONDS, (0, 1))
+    except ToolProblem as problem:
+        return judging.skip("lint", str(problem))
+    return judging.judge("lint", started, _parsed(told, _ruff_findings))
 
 
 def _ruff_findings(text: str) -> list[Finding]:
@@ -171,26 +168,23 @@ def _ruff_findings(text: str) -> list[Finding]:
 
 async def _format(judging: _Judging) -> None:
     """Whether the formatter would leave the file as it is; told, never blocking."""
-    started, program = time.perf_counter(), tools.ruff()
-    if program is None:
-        return judging.skip("format", "ruff is not installed")
-    done = await _program(
-        judging, tools.ruff_format(program, check=True), RUFF_SECONDS, judging.candidate.source
-    )
-    if done is None or done.returncode not in {0, 1}:
-        return judging.skip("format", _why("ruff", done))
-    findings = [Finding(message="the formatter would change the file")] if done.returncode else []
+    started = time.perf_counter()
+    try:
+        formatted = await _output(judging, "ruff", tools.RUFF_FORMAT, RUFF_SECONDS, (0,))
+    except ToolProblem as problem:
+        return judging.skip("format", str(problem))
+    same = formatted == judging.candidate.source
+    findings = [] if same else [Finding(message="the formatter would change the file")]
     return judging.judge("format", started, findings)
 
 
 async def _types(judging: _Judging, structure: Structure) -> None:
-    started, command = time.perf_counter(), tools.mypy(judging.path)
-    if command is None:
-        return judging.skip("types", "mypy is not installed: pip install mypy")
-    done = await _program(judging, command, MYPY_SECONDS)
-    if done is None or done.returncode not in {0, 1}:
-        return judging.skip("types", _why("mypy", done))
-    return judging.judge("types", started, [*structure.any_types, *_parsed(done, _mypy_findings)])
+    started, arguments = time.perf_counter(), tools.mypy_arguments(judging.path)
+    try:
+        told = await _output(judging, "mypy", arguments, MYPY_SECONDS, (0, 1))
+    except ToolProblem as problem:
+        return judging.skip("types", str(problem))
+    return judging.judge("types", started, [*structure.any_types, *_parsed(told, _mypy_findings)])
 
 
 def _mypy_findings(text: str) -> list[Finding]:
@@ -210,8 +204,12 @@ async def _harness(judging: _Judging, structure: Structure) -> None:
     node = next(iter(structure.node_classes), "")
     depth = "self_test" if deep else "imports"
     command = tools.harness(judging.path, node, candidate.node_type, list(candidate.methods), depth)
-    done = await _program(judging, command, HARNESS_SECONDS)
-    report = _report(done)
+    try:
+        report = _report(await _run_python(judging, command))
+    except AgentError as error:
+        for name in names:
+            judging.skip(name, f"no clean interpreter: {error.message}")
+        return
     missing = report.pop("missing_module", None)
     if missing:
         report = {}
@@ -222,6 +220,16 @@ async def _harness(judging: _Judging, structure: Structure) -> None:
             )
         else:
             _judge_report(judging, name, started, report[name])
+
+
+async def _run_python(judging: _Judging, command: list[str]) -> process.Completed | None:
+    """How the harness ended, or null when it took too long."""
+    with anyio.move_on_after(HARNESS_SECONDS):
+        return await process.run(
+            command, cwd=judging.folder, env=clean_environment(HOME=str(judging.folder)),
+            output_limit=OUTPUT_BYTES, grace_seconds=0.5, hurry=judging.candidate.hurry,
+        )  # fmt: skip
+    return None
 
 
 def _judge_report(judging: _Judging, name: str, started: float, messages: list[str]) -> None:
@@ -247,18 +255,12 @@ def _report(done: process.Completed | None) -> dict[str, list[str]]:
         return {"import": [f"the interpreter ended early ({how}): {_last_line(done)}"]}
 
 
-def _parsed(done: process.Completed, read: Callable[[str], list[Finding]]) -> list[Finding]:
+def _parsed(told: bytes, read: Callable[[str], list[Finding]]) -> list[Finding]:
     """A tool's findings; output that cannot be read is a finding itself."""
     try:
-        return read(done.stdout.text(OUTPUT_BYTES) or "[]")
-    except (ValueError, KeyError, TypeError):
-        return [Finding(message=f"the tool's output could not be read: {_last_line(done)}")]
-
-
-def _why(tool: str, done: process.Completed | None) -> str:
-    if done is None:
-        return f"{tool} took too long"
-    return f"{tool} ended with {done.signal or f'exit code {done.returncode}'}: {_last_line(done)}"
+        return read(told.decode() or "[]")
+    except (ValueError, KeyError, TypeError) as error:
+        return [Finding(message=f"the tool's output could not be read: {error!r}")]
 
 
 def _last_line(done: process.Completed) -> str:

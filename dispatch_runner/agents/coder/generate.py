@@ -40,7 +40,7 @@ def generate(
     profile: str = DEFAULT_PROFILE,
 ) -> Generated:
     """The module for a description; `context` holds the text of each context file by its path."""
-    reading = read(description, context or {})
+    reading = read(description, node_type, context or {})
     plan = make_plan(reading, node_type, output_path, node_name, PROFILES[profile])
     module = WRITERS[node_type](plan)
     return Generated(
@@ -48,20 +48,39 @@ def generate(
     )
 
 
-def read(description: str, context: Mapping[str, str]) -> Reading:
+def read(description: str, node_type: NodeType, context: Mapping[str, str]) -> Reading:
     """What the description says; a contract in it, else in a context file, goes before prose."""
     contract = find_contract(description)
     if contract is not None:
-        return read_contract(contract)
-    unused = []
+        return read_contract(contract, description)
+    unused, source = [], ""
     for path, text in context.items():
         found = find_contract(text) if contract is None else None
-        contract = contract or found
         if found is None:
             unused.append(path)
-    reading = read_contract(contract) if contract is not None else read_prose(description)
+        else:
+            contract, source = found, text
+    reading = (
+        read_contract(contract, source)
+        if contract is not None
+        else read_prose(unwrapped(description), node_type)
+    )
     reading.warnings += [
         f"context file {path!r} was not used: it holds no contract that was needed"
         for path in unused
     ]
     return reading
+
+
+def unwrapped(description: str) -> str:
+    """The texts inside a JSON object that is no contract, a paragraph each; other text as it is."""
+    if not description.lstrip().startswith("{"):
+        return description
+    from json import loads
+
+    try:
+        value = loads(description)
+    except (ValueError, RecursionError):
+        return description
+    texts = [text for text in value.values() if isinstance(text, str)] if value else []
+    return "\n\n".join(texts) or description

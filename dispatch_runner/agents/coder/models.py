@@ -62,6 +62,22 @@ class Gate(Model):
     """What it found, at most 50."""
 
 
+class Quality(Model):
+    """What the quality tool says of the file. For information: no gate, and it changes no outcome."""
+
+    status: Literal["ok", "error", "not_assessed"]
+    """`error`: the tool failed, or its answer was not understood; `not_assessed`: there is no such
+    tool, it could not judge, or it did not answer in time."""
+    score: float | None = None
+    """From 0 to 1, where the status is `ok`."""
+    metrics: dict[str, float] = {}
+    """What the score is made of, each from 0 to 1."""
+    improvements: list[str] = []
+    """What would raise the score most, at most five."""
+    reason: str | None = None
+    """Why there is no score."""
+
+
 class OpenPoint(Model):
     """Something that the contract does not determine: code that is left to be written."""
 
@@ -86,6 +102,8 @@ class CoderOutput(Model):
     """As asked for."""
     gates: list[Gate]
     """Every check that was made, in a fixed order."""
+    quality: Quality
+    """From the tool `assess_code_quality`, at `moderate` and `strict`."""
     open_points: list[OpenPoint] = []
     """What is left to be written: each raises `NotImplementedError` or is given to a constructor."""
     models: list[str] = []

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from dispatch_runner.agents.coder.naming import name_of_fields, snake, strip_name
 from dispatch_runner.agents.coder.profiles import Profile
-from dispatch_runner.agents.coder.prose import strip_name
 from dispatch_runner.agents.coder.spec import (
     OBJECT,
     FieldSpec,
@@ -14,7 +14,7 @@ from dispatch_runner.agents.coder.spec import (
     Operation,
     Reading,
 )
-from dispatch_runner.agents.coder.words import identifier, pascal, words_of
+from dispatch_runner.agents.coder.words import words_of
 
 FILE_NAME = re.compile(r"node_\w+|\w+_(?:effect|compute|reducer|orchestrator)")
 """Stems of file names that say what the node is called."""
@@ -89,8 +89,9 @@ def _name(
         (reading.name if spelled else "") or strip_name(node_name or "") or of_file or reading.name
     )
     if len(chosen) < 2:
-        chosen = "".join(pascal(field.name) for field in reading.output_fields[:3])
-        chosen = chosen or strip_name(stem) or "Unnamed"
+        told = reading.output_fields or reading.state_fields or reading.input_fields
+        of_stem = strip_name(stem) if stem != "node" else ""
+        chosen = name_of_fields([field.name for field in told]) or of_stem or "Unnamed"
         chosen = chosen if len(chosen) > 1 else f"Unnamed{chosen}"
         reading.warnings.append(f"the description names no node: it is called {chosen!r}")
     if reading.class_name.endswith(node_type) and spelled:
@@ -152,16 +153,12 @@ def _merged(groups: list[tuple[FieldSpec, ...]], known: list[FieldSpec]) -> list
 
 
 def _check_file_name(reading: Reading, name: str, node_type: NodeType, output_path: str) -> None:
-    expected = f"node_{_snake(name)}_{node_type.lower()}.py"
+    expected = f"node_{snake(name)}_{node_type.lower()}.py"
     actual = PurePosixPath(output_path).name
     if actual != expected and actual != "node.py":
         reading.warnings.append(
             f"by the naming rules the file would be {expected!r}, not {actual!r}"
         )
-
-
-def _snake(name: str) -> str:
-    return identifier(name).strip("_")
 
 
 def _say_renamed(fields: list[FieldSpec], reading: Reading) -> None:

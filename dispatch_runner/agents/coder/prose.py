@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from dispatch_runner.agents.coder.fields import ARTICLES, parse_field
 from dispatch_runner.agents.coder.machine import read_intents, read_machine, read_steps
-from dispatch_runner.agents.coder.spec import NODE_TYPES, FieldSpec, FieldType, Reading, Retry
+from dispatch_runner.agents.coder.naming import describe, guess_name, own_name, sentences
+from dispatch_runner.agents.coder.spec import FieldSpec, FieldType, NodeType, Reading, Retry
 from dispatch_runner.agents.coder.types import type_of_name, type_of_phrase
-from dispatch_runner.agents.coder.words import base_verb, is_plural, pascal, printable, words_of
+from dispatch_runner.agents.coder.words import is_plural
 
 MAX_FIELDS = 64
 MAX_PROSE = 12_000
@@ -91,11 +92,6 @@ SEVERAL = re.compile(
 """`two numbers`, `two numbers a`: the type of what is named after it."""
 LOOSE_END = re.compile(r"(?:,?\s*(?:and |then )*\b[a-z]+s it\b)?(?:,|\band\b|\bthen\b|\bit\b|\s)+$")
 """What joins a zone to the next clause: `, executes it, and`."""
-NAMED = re.compile(
-    r"\b(?:named|called|name is|name:)\s+[`'\"]?([A-Za-z_][A-Za-z0-9_-]*)", re.IGNORECASE
-)
-CLASS = re.compile(r"\bNode[A-Z][A-Za-z0-9]+(?:" + "|".join(NODE_TYPES) + r")\b")
-SNAKE = re.compile(r"\bnode_[a-z0-9_]+_(?:effect|compute|reducer|orchestrator)\b")
 GAP = re.compile(r",\s*(?:and |or )?|\s+(?:and|as well as|plus|along with)\s+")
 RETRIES = re.compile(
     r"\b(?:retr(?:y|ies|ied|ying)[^.;]{0,30}?(?:up to|at most)?|up to|at most)\s+(\d+)\s*(?:times|retries|attempts)",
@@ -109,8 +105,8 @@ WORD_NUMBERS = {
 }
 
 
-def read_prose(text: str, *, sure_only: bool = False) -> Reading:
-    """Everything that a text in plain English says about a node.
+def read_prose(text: str, node_type: NodeType | None = None, *, sure_only: bool = False) -> Reading:
+    """Everything that a text in plain English says about a node of a type.
 
     `sure_only`: the text describes a contract that has its own fields, so that only words which
     cannot mean anything else name some.
@@ -122,11 +118,11 @@ def read_prose(text: str, *, sure_only: bool = False) -> Reading:
             f"only the first {MAX_PROSE:,} characters of the description were read"
         )
     rest = _read_sections(INLINE_SECTION.sub("\n", cut), reading)
-    for sentence in _sentences(rest):
+    for sentence in sentences(rest):
         _read_sentence(sentence, reading)
-    reading.description = printable(CLASS.sub("", rest.strip(), count=1).strip(" :.-") or cut, 600)
     reading.output_fields = reading.output_fields or reading.computed_fields
-    _read_name(cut, rest, reading)
+    _read_name(cut, rest, reading, node_type)
+    reading.description = describe(rest, reading.class_name) or describe(cut, "")
     _read_policies(reading)
     reading.machine = reading.machine or read_machine(cut)
     reading.steps = reading.steps or read_steps(cut)
@@ -174,7 +170,7 @@ def _read_section(kind: str, body: list[str], reading: Reading) -> None:
         reading.machine = read_machine(f"states: {text}") or reading.machine
     elif kind == "intents":
         reading.intents = read_intents(f"intents: {text}")
-    for each in _sentences(after):
+    for each in sentences(after):
         _read_sentence(each, reading)
 
 
@@ -182,12 +178,6 @@ def _first_sentence(text: str) -> tuple[str, str]:
     """A section's own sentence, and what stands after it in its line."""
     found = re.search(r"\.\s+(?=[A-Z])", text)
     return (text[: found.start()], text[found.end() :]) if found else (text, "")
-
-
-def _sentences(text: str) -> Iterator[str]:
-    for part in re.split(r"(?<=[.!?])\s+(?=[A-Z`])|\n\s*\n|;\s+|\n(?=\s*[-*]\s)", text):
-        if part.strip():
-            yield " ".join(part.split()).rstrip(".")
 
 
 def _read_sentence(sentence: str, reading: Reading) -> None:
@@ -293,76 +283,10 @@ def add_field(target: list[FieldSpec], parsed: FieldSpec) -> None:
         target.append(parsed)
 
 
-def _read_name(text: str, rest: str, reading: Reading) -> None:
-    found = CLASS.search(text) or SNAKE.search(text)
-    named = NAMED.search(text)
-    reading.named = bool(found or named)
-    if found:
-        reading.class_name = found.group(0) if found.group(0).startswith("Node") else ""
-        reading.name = strip_name(found.group(0))
-    elif named:
-        reading.name = strip_name(named.group(1))
-    else:
-        reading.name = guess_name(next(iter(_sentences(rest)), text))
-
-
-def strip_name(text: str) -> str:
-    """`node_web_page_fetch_effect`, `NodeWebPageFetchEffect` and `web-page-fetch` give `WebPageFetch`."""
-    words = words_of(text)
-    while len(words) > 1 and words[0].lower() in {"node", "onex"}:
-        words = words[1:]
-    types = {name.lower() for name in NODE_TYPES}
-    while len(words) > 1 and words[-1].lower() in {*types, "node", "generic"}:
-        words = words[:-1]
-    return pascal(" ".join(words)) if words else ""
-
-
-LEAD = re.compile(
-    r"^(?:(?:please|create|generate|write|build|implement|make|we|i|need|add)\s+){0,4}"
-    r"(?:an? |the )?(?:onex )?(?P<before>[\w /-]{0,80}?)\b(?:(?:effect|compute|reducer|orchestrator)(?: node)?|node)\b"
-    r"(?:\s*(?:that|which|to|for|:|-|\u2013|\u2014|,)\s*|\s+)?(?P<after>.*)$",
-    re.IGNORECASE,
-)
-PARTICLES = frozenset({
-    "a", "an", "the", "its", "their", "this", "that", "which", "and", "or", "of", "to", "into",
-    "from", "in", "on", "over", "by", "with", "for", "via", "using", "all", "each", "every",
-    "any", "as", "at", "it", "is", "are", "be", "onex", "node", "new", "given", "some", "simple",
-    "generic", "implementing", "performing", "two", "three",
-})  # fmt: skip
-MANAGING = frozenset({"orchestrate", "coordinate", "manage", "run", "execute", "perform", "handle"})
-"""Verbs that say no more than the node type does."""
-STOP = re.compile(
-    r"\b(?:with|using|from|into|over|via|by|and|then|in|to|for|that|which|given|where|when|through|against|on)\b|[,:;(.]",
-    re.IGNORECASE,
-)
-
-
-def guess_name(sentence: str) -> str:
-    """A name from what the sentence says the node is or does; empty when it says nothing."""
-    found = LEAD.match(sentence)
-    if not found:
-        return _name_of(sentence)
-    before = [word for word in words_of(found.group("before")) if word.lower() not in PARTICLES]
-    if before and not re.match(r"(?:that|which)\b", found.group("before")):
-        return pascal(" ".join(before[-4:]))
-    return _name_of(found.group("after"))
-
-
-def _name_of(clause: str) -> str:
-    """Verb and object of a clause: `fetches a web page over HTTP` gives `FetchWebPage`."""
-    parts = [part for part in STOP.split(clause) if words_of(part)]
-    if not parts:
-        return ""
-    words = [word for word in words_of(parts[0]) if word.lower() not in PARTICLES]
-    if words and base_verb(words[0]) in {"take", "accept", "receive", "return", "give", "expect"}:
-        return ""
-    if len(words) == 1 and len(parts) > 1:
-        words += [word for word in words_of(parts[1]) if word.lower() not in PARTICLES][:2]
-    if words and words[0].lower().endswith("s") and is_plural(words[0].lower()) and len(words) > 1:
-        words[0] = base_verb(words[0])
-    if len(words) > 1 and base_verb(words[0]) in MANAGING:
-        words = words[1:]
-    return pascal(" ".join(words[:4])) if words else ""
+def _read_name(text: str, rest: str, reading: Reading, node_type: NodeType | None) -> None:
+    reading.name, reading.class_name = own_name(text, node_type)
+    reading.named = bool(reading.name)
+    reading.name = reading.name or guess_name(rest if rest.strip() else text)
 
 
 def _read_policies(reading: Reading) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from anyio import move_on_after, to_thread
+import anyio
+from anyio import to_thread
 
-from dispatch_runner.agents.coder.models import CoderInput, CoderOutput, Gate, OpenPoint
+from dispatch_runner.agents.coder.models import CoderInput, CoderOutput, Gate, OpenPoint, Quality
 from dispatch_runner.agents.inputs import check_model, check_paths, text_paths
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
@@ -56,12 +57,9 @@ class CoderRole:
 
     def missing_tools(self) -> Sequence[str]:
         """`ruff` and `mypy`, where they are not installed."""
-        from importlib.util import find_spec
+        from dispatch_runner.analysis.tools import missing
 
-        from dispatch_runner.agents.coder import tools
-
-        missing = [] if tools.ruff() else ["ruff"]
-        return missing if find_spec("mypy") else [*missing, "mypy"]
+        return missing(["ruff", "mypy"])
 
     async def solve(self, call: AgentCall) -> Answer:
         """The source of the module, formatted; nothing is written yet.
@@ -106,7 +104,7 @@ class CoderRole:
         written = not isinstance(code, str)
         source = await _written(asked, call) if written else str(code).encode("utf-8", "replace")
         open_points = _open_points(answer.output)
-        verdict = await _judge(asked, source, call, open_declared=bool(open_points))
+        verdict, quality = await _judge(asked, source, call, open_declared=bool(open_points))
         refusal = _refusal(verdict.gates, asked.validation_level)
         if refusal is not None:
             await _reject(asked, call, source, refusal, written=written)
@@ -128,6 +126,7 @@ class CoderRole:
             class_name=next(iter(structure.node_classes), None) if structure else None,
             node_type=asked.node_type,
             gates=verdict.gates,
+            quality=quality,
             open_points=open_points,
             models=list(structure.models) if structure else [],
             lines=source.count(b"\n"),
@@ -139,21 +138,17 @@ class CoderRole:
 
 async def _formatted(source: str, call: AgentCall) -> str:
     """The source as the formatter has it; unchanged when there is no formatter."""
-    from dispatch_runner import process
-    from dispatch_runner.agents.coder import tools
+    from dispatch_runner.agents.coder.tools import RUFF_FORMAT
+    from dispatch_runner.analysis.tools import ToolProblem, output_of
 
-    program = tools.ruff()
-    if program is None:
-        return source
-    with move_on_after(FORMAT_SECONDS):
-        done = await process.run(
-            tools.ruff_format(program),
-            env=tools.environment(),
-            stdin=source.encode(),
+    try:
+        formatted = await output_of(
+            "ruff", RUFF_FORMAT, seconds=FORMAT_SECONDS, stdin=source.encode(), codes=(0,),
             hurry=call.hurry,
-        )
-        return done.stdout.text() if done.returncode == 0 else source
-    return source
+        )  # fmt: skip
+    except ToolProblem:
+        return source
+    return formatted.decode()
 
 
 async def _written(asked: CoderInput, call: AgentCall) -> bytes:
@@ -188,21 +183,37 @@ def _open_points(output: JsonObject) -> list[OpenPoint]:
 
 async def _judge(
     asked: CoderInput, source: bytes, call: AgentCall, *, open_declared: bool
-) -> "Verdict":
+) -> "tuple[Verdict, Quality]":
+    """The gates' verdict and, at the same time, what the quality tool says; it is not waited for
+    when the verdict is a refusal."""
+    from dispatch_runner.agents.coder import quality
     from dispatch_runner.agents.coder.gates import Candidate, run_gates
     from dispatch_runner.agents.coder.profiles import PROFILES
 
-    return await run_gates(
-        Candidate(
-            source=source,
-            node_type=asked.node_type,
-            level=asked.validation_level,
-            stem=PurePosixPath(asked.output_path).stem,
-            methods=[profile.methods[asked.node_type] for profile in PROFILES.values()],
-            open_declared=open_declared,
-            hurry=call.hurry,
-        )
+    candidate = Candidate(
+        source=source,
+        node_type=asked.node_type,
+        level=asked.validation_level,
+        stem=PurePosixPath(asked.output_path).stem,
+        methods=[profile.methods[asked.node_type] for profile in PROFILES.values()],
+        open_declared=open_declared,
+        hurry=call.hurry,
     )
+    if asked.validation_level == "lenient":
+        return await run_gates(candidate), quality.NOT_ASKED
+    told = quality.LATE
+
+    async def ask() -> None:
+        nonlocal told
+        told = await quality.ask(call, source, asked.output_path)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        verdict = await run_gates(candidate)
+        refused = _refusal(verdict.gates, asked.validation_level) is not None
+        grace = 0.0 if refused else quality.GRACE_SECONDS
+        group.cancel_scope.deadline = anyio.current_time() + grace
+    return verdict, told
 
 
 def _refusal(gates: list[Gate], level: str) -> AgentError | None:

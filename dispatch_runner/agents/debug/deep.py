@@ -30,6 +30,7 @@ from dispatch_runner.agents.debug.testrun import (
     pytest_command,
     try_mutants,
 )
+from dispatch_runner.agents.debug.threads import in_thread
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 
@@ -130,7 +131,7 @@ def _sources(material: Material) -> dict[str, str]:
 
 
 async def _observe(plan: TestPlan, material: Material, seconds: float) -> Deep:
-    sources = await anyio.to_thread.run_sync(_sources, material)
+    sources = await in_thread(_sources, material)
     observed = await observe(plan, sources, seconds)
     deep = Deep(observed, list(plan.command))
     if not observed.tests and not observed.problems:
@@ -153,11 +154,11 @@ async def _mutate(deep: Deep, plan: TestPlan, material: Material, seconds: float
         if observed.tests:
             deep.omit("mutants", "no test fails, so no change could mend one")
         return
-    planned = await anyio.to_thread.run_sync(dynamic.plan, material, observed)
+    planned = await in_thread(dynamic.plan, material, observed)
     if not planned:
         deep.omit("mutants", "no failing test runs a line of the affected files")
         return
-    sources = await anyio.to_thread.run_sync(_sources, material)
+    sources = await in_thread(_sources, material)
     deep.trials = trials = await try_mutants(plan, sources, observed, planned, seconds)
     if not trials.failing:
         deep.omit("mutants", "the failing tests pass when they are run alone")
@@ -196,8 +197,11 @@ def _failed(test: SeenTest) -> FailedTest:
 
 
 def is_test_file(path: str, test_paths: Sequence[str]) -> bool:
-    """Whether a file holds tests: by pytest's names, or because it was named as one."""
+    """Whether a file is no suspect: it holds tests (by pytest's names, or because it was named as
+    one), or belongs to what runs them."""
     name = Path(path).name
+    if "dispatch_runner_probe" in path:
+        return True
     if name == "conftest.py" or name.startswith("test_") or name.endswith("_test.py"):
         return True
     return any(os.path.commonpath((path, each)) == each for each in test_paths if path[:1] == "/")

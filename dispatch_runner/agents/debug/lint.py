@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
 from dispatch_runner import process
 from dispatch_runner.agents.debug.models import Depth, Finding
+from dispatch_runner.agents.debug.threads import in_thread
 from dispatch_runner.agents.debug.tools import clean_environment, find_mypy, find_ruff
 from dispatch_runner.errors import AgentError
 
@@ -83,10 +83,9 @@ class ToolProblem(Exception):
     """A tool could not be used. The message says why."""
 
 
-async def run_ruff(
-    paths: Sequence[str], depth: Depth, scope_of: ScopeOf, hurry: anyio.Event | None
-) -> list[Finding]:
-    """What ruff finds with a fixed choice of rules, whatever the project configured.
+async def run_ruff(paths: Sequence[str], depth: Depth, hurry: anyio.Event | None) -> list[Finding]:
+    """What ruff finds with a fixed choice of rules, whatever the project configured; without
+    the functions around it.
 
     Raises:
         ToolProblem: ruff is missing, takes too long, or answers what is not understood.
@@ -101,13 +100,17 @@ async def run_ruff(
         f"--config=lint.mccabe.max-complexity={MAX_COMPLEXITY}", "--", *paths,
     ]  # fmt: skip
     text = await _output(command, RUFF_SECONDS, hurry, clean_environment())
+    return await in_thread(_ruff_findings, text)
+
+
+def _ruff_findings(text: str) -> list[Finding]:
     try:
-        return [_ruff_finding(item, scope_of) for item in json.loads(text)[:MOST_FINDINGS]]
+        return [_ruff_finding(item) for item in json.loads(text)[:MOST_FINDINGS]]
     except (ValueError, KeyError, TypeError) as error:
         raise ToolProblem(f"ruff's answer is not understood: {error!r}") from error
 
 
-def _ruff_finding(item: dict[str, Any], scope_of: ScopeOf) -> Finding:
+def _ruff_finding(item: dict[str, Any]) -> Finding:
     rule, line = item["code"] or "invalid-syntax", max(item["location"]["row"], 1)
     fix = item.get("fix") or {}
     return Finding(
@@ -117,7 +120,7 @@ def _ruff_finding(item: dict[str, Any], scope_of: ScopeOf) -> Finding:
         source="ruff",
         rule=rule,
         message=item["message"],
-        function=scope_of(item["filename"], line),
+        function="",
         weight=weight_of(rule),
         fix=fix.get("message"),
     )
@@ -143,7 +146,7 @@ async def run_mypy(
     if mypy is None:
         raise ToolProblem("mypy is not installed")
     found: list[Finding] = []
-    for roots, batch in await anyio.to_thread.run_sync(mypy_batches, paths):
+    for roots, batch in await in_thread(mypy_batches, paths):
         command = [
             *mypy, "--config-file=", "--output=json", "--no-incremental", "--cache-dir=/dev/null",
             "--no-site-packages", "--ignore-missing-imports", "--follow-imports=silent",
@@ -151,7 +154,7 @@ async def run_mypy(
         ]  # fmt: skip
         env = clean_environment(MYPYPATH=":".join(roots))
         text = await _output(command, MYPY_SECONDS, hurry, env)
-        found += _mypy_findings(text, frozenset(batch), scope_of)
+        found += await in_thread(_mypy_findings, text, frozenset(batch), scope_of)
     return found
 
 

@@ -46,7 +46,7 @@ class Material:
     """What there is to judge from."""
 
     sources: Mapping[str, Source]
-    codes: Mapping[str, PyCode | Broken]
+    codes: dict[str, PyCode | Broken]
     traces: Sequence[RawTrace]
     mapper: Mapper
     candidates: Candidates = field(default_factory=Candidates)
@@ -326,6 +326,8 @@ def add_description(material: Material, description: str) -> None:
 
 def is_named(text: str, name: str) -> bool:
     """Whether a text names an identifier, and does not only use the same word."""
+    if name not in text:
+        return False
     plain = name.isalpha() and (name.islower() or name.istitle())
     form = rf"`{re.escape(name)}`|\b{re.escape(name)}\(" if plain else rf"\b{re.escape(name)}\b"
     return re.search(form, text) is not None

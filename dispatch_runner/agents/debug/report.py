@@ -17,10 +17,9 @@ from dispatch_runner.agents.debug.models import (
     StackTrace,
 )
 from dispatch_runner.agents.debug.ownership import is_own
-from dispatch_runner.agents.debug.pycode import complexity
 from dispatch_runner.agents.debug.sources import Source
 from dispatch_runner.agents.debug.stacktraces import RawFrame, RawTrace
-from dispatch_runner.agents.debug.structure import Part
+from dispatch_runner.agents.debug.structure import Structure, outline
 
 MOST_TRACES = 50
 FIRST_FRAMES = 40
@@ -87,30 +86,23 @@ def files(material: Material, depth: Depth) -> list[FileReport]:
 
 
 def _file(source: Source, material: Material, depth: Depth) -> FileReport:
-    parts = _parts(source, material)
+    code = material.code(source.path)
+    known = material.structures.get(source.path)
+    if code is not None:
+        known = outline(code, sized=depth != "quick")
     return FileReport(
         file=source.path,
         status=source.status,
         language=source.language,
         lines=len(source.lines) if source.status == "analysed" else None,
         note=source.note,
-        functions=len(parts) if parts is not None else None,
-        most_complex=_most_complex(parts) if parts is not None and depth != "quick" else [],
+        functions=len(known.functions) if known is not None else None,
+        most_complex=_most_complex(known) if depth != "quick" else [],
     )
 
 
-def _parts(source: Source, material: Material) -> list[Part] | None:
-    """The functions of a file in any language; null when its structure is not known."""
-    code, other = material.code(source.path), material.structures.get(source.path)
-    if code is not None:
-        return [
-            Part(item.name, item.line_start, item.line_end, complexity(item.node))
-            for item in code.functions
-        ]
-    return other.functions if other is not None else None
-
-
-def _most_complex(parts: Sequence[Part]) -> list[FunctionSize]:
+def _most_complex(known: Structure | None) -> list[FunctionSize]:
+    parts = known.functions if known is not None else []
     largest = sorted(parts, key=lambda item: (-item.complexity, item.line_start))[:MOST_COMPLEX]
     return [
         FunctionSize(

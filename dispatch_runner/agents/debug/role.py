@@ -53,7 +53,7 @@ class DebugRole:
         return [
             InputProblem(
                 ("test_command",),
-                "unknown_test_command",
+                "invalid_value",
                 f"no test command is defined under the name {name[:80]!r}",
                 f"the operator defines them in [tests.NAME] of dispatch.toml; defined: {known}",
             )

@@ -1,4 +1,4 @@
-"""Functions, classes and complexity of files in other languages than Python, through tree-sitter."""
+"""Functions, classes and complexity of files: of other languages through tree-sitter, and outlines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from dispatch_runner.agents.debug.pycode import PyCode, complexity
 
 if TYPE_CHECKING:
     from dispatch_runner.agents.debug.sources import Source
@@ -189,6 +191,18 @@ def structure(source: Source) -> Structure:
     found = Structure(source)
     _collect(_parser(language).parse(text.encode()).root_node, grammar, found)
     return found
+
+
+def outline(code: PyCode, *, sized: bool) -> Structure:
+    """What is left of a parsed Python file without its tree; `sized`: with complexity."""
+    return Structure(
+        code.source,
+        [
+            Part(item.name, item.line_start, item.line_end, complexity(item.node) if sized else 1)
+            for item in code.functions
+        ],
+        [Part(name, node.lineno, node.end_lineno or node.lineno) for name, node in code.classes],
+    )
 
 
 @cache

@@ -79,12 +79,13 @@ def _blocks(code: PyCode) -> Iterator[list[ast.stmt]]:
 
 def mixed_returns(code: PyCode) -> Iterator[Found]:
     """A function that gives a value on some paths and falls off its end on others."""
+    returns = _returns(code)
     for function in code.functions:
-        valued = [node for node in _returns(function) if node.value is not None]
-        if not valued or all(_none(node.value) for node in valued) or _generator(function):
+        valued = [node for node in returns.get(id(function.node), ()) if node.value is not None]
+        if not valued or all(_none(node.value) for node in valued):
             continue
         line = _falls_off(function.node.body)
-        if line is not None:
+        if line is not None and not _generator(function):
             yield (
                 function.node.lineno,
                 "implicit-none",
@@ -96,9 +97,14 @@ def mixed_returns(code: PyCode) -> Iterator[Found]:
             )
 
 
-def _returns(function: Function) -> list[ast.Return]:
-    found = [node for node in own_nodes(function.node) if isinstance(node, ast.Return)]
-    return sorted(found, key=lambda node: node.lineno)
+def _returns(code: PyCode) -> dict[int, list[ast.Return]]:
+    """The return statements of each function's own, by its node's identity and by line."""
+    found: dict[int, list[ast.Return]] = {}
+    for node in sorted(code.statements, key=lambda node: node.lineno):
+        function = code.function_at(node.lineno) if isinstance(node, ast.Return) else None
+        if function is not None and isinstance(node, ast.Return):
+            found.setdefault(id(function.node), []).append(node)
+    return found
 
 
 def _none(value: ast.expr | None) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import anyio.to_thread
 from dispatch_runner import process
 from dispatch_runner.agents.debug.lint import ToolProblem
 from dispatch_runner.agents.debug.mutate import Mutant
+from dispatch_runner.agents.debug.threads import in_thread
 from dispatch_runner.agents.debug.tools import clean_environment
 from dispatch_runner.errors import AgentError
 
@@ -140,7 +142,7 @@ async def observe(plan: TestPlan, sources: Mapping[str, str], seconds: float) ->
     """
     job = {"seconds": seconds, "test_seconds": TEST_SECONDS, "sources": dict(sources)}
     records, done = await _run(plan, "observe", job)
-    observed = await anyio.to_thread.run_sync(_observed, records)
+    observed = await in_thread(_observed, records)
     if done is not None:
         observed.returncode = done.returncode
         observed.printed = done.stdout.text() + "\n" + done.stderr.text()
@@ -281,15 +283,19 @@ async def _run(
 
 
 def _environment(plan: TestPlan, file: Path, options: str) -> dict[str, str]:
+    """Nothing of ours but what a program needs; what pytest and its plugins keep goes to the scratch."""
     probe = Path(__file__).with_name("probe")
+    cache = shlex.quote(str(plan.scratch / "cache"))
     return clean_environment(
         HOME=os.environ.get("HOME", str(plan.scratch)),
         TMPDIR=str(plan.scratch),
         PYTHONPATH=str(probe),
         PYTHONDONTWRITEBYTECODE="1",
         PYTHONHASHSEED="0",
-        PYTEST_ADDOPTS=f"-p dispatch_runner_probe -p no:cacheprovider -s {options}",
-        DISPATCH_RUNNER_PROBE=str(file),
+        PYTEST_ADDOPTS=f"-p dispatch_runner_probe -s -o cache_dir={cache} {options}",
+        COVERAGE_FILE=str(plan.scratch / "coverage"),
+        HYPOTHESIS_STORAGE_DIRECTORY=str(plan.scratch / "hypothesis"),
+        DEBUG_AGENT_PROBE=str(file),
     )
 
 

@@ -45,17 +45,14 @@ def outside_calls(module: Module, scope: ast.AST) -> Iterator[Place]:
 
 def _reaches_outside(module: Module, call: ast.Call) -> bool:
     name = module.full_name(call.func)
-    if name.startswith(HARMLESS):
+    if name in BUILT_IN:
+        return name not in module.classes
+    if isinstance(call.func, ast.Attribute) and call.func.attr in FILE_METHODS:
+        return True
+    first = dotted_name(call.func).partition(".")[0]
+    if first not in module.origins or name.startswith(HARMLESS):
         return False
-    root = name.partition(".")[0]
-    is_method = isinstance(call.func, ast.Attribute) and call.func.attr in FILE_METHODS
-    imported = root in module.origins.values() or root != name
-    return (
-        (name in BUILT_IN and name not in module.classes)
-        or (imported and root in OUTSIDE)
-        or name.startswith(("os.", "urllib.request."))
-        or is_method
-    )
+    return name.partition(".")[0] in OUTSIDE or name.startswith(("os.", "urllib.request."))
 
 
 def changing_calls(module: Module, scope: ast.AST) -> Iterator[Place]:

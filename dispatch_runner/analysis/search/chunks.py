@@ -33,7 +33,7 @@ class Chunk(NamedTuple):
 
     line_start: int
     line_end: int
-    symbols: str
+    symbols: tuple[str, ...]
     """The names that are defined in it, or its headings."""
     body: str
 
@@ -51,7 +51,7 @@ def chunks(text: str, *, is_prose: bool) -> Iterator[Chunk]:
     for start, end in zip(begins, [*begins[1:], len(lines)], strict=True):
         piece = _trimmed(lines, start, end)
         if piece is not None:
-            symbols = " ".join(names[line] for line in range(*piece) if line in names)
+            symbols = tuple(names[line] for line in range(*piece) if line in names)
             body = "\n".join(line[:MOST_CHARACTERS] for line in lines[piece[0] : piece[1]])
             yield Chunk(piece[0] + 1, piece[1], symbols, body)
 

@@ -29,7 +29,7 @@ class Hit(NamedTuple):
     path: Path
     line_start: int
     line_end: int
-    symbols: str
+    symbols: tuple[str, ...]
     text: str
     score: float
     """BM25, more is better; comparable within one query."""
@@ -49,8 +49,8 @@ class SearchIndex:
         self.truncated = False
         """Whether there were more files than are indexed."""
 
-    async def search(self, words: Sequence[str], most: int) -> list[Hit]:
-        """The pieces that hold any of the words, the best first.
+    async def search(self, words: Sequence[str], most: int, *, within: str = "") -> list[Hit]:
+        """The pieces that hold any of the words, the best first; of files with `within` in their path.
 
         What is returned stood in the files a moment before. Cancelled during a long indexing, the
         next call goes on where it was.
@@ -61,10 +61,10 @@ class SearchIndex:
         if not words:
             return []
         await self.refresh(max_age_seconds=FRESH_SECONDS)
-        found = await self._find(words, most)
+        found = await self._find(words, within, most)
         if not await anyio.to_thread.run_sync(self._all_unchanged, found):
             await self.refresh()
-            found = await self._find(words, most)
+            found = await self._find(words, within, most)
         return [
             Hit(self.root / each.entry.path, *each[1:3], each.symbols, each.text, each.score)
             for each in found
@@ -92,9 +92,8 @@ class SearchIndex:
                 await anyio.to_thread.run_sync(self._store.update, batch)
             self._refreshed = time.monotonic()
 
-    async def _find(self, words: Sequence[str], most: int) -> list[Found]:
-        match = " OR ".join('"' + word.replace('"', '""') + '"' for word in words)
-        return await anyio.to_thread.run_sync(self._store.find, match, most)
+    async def _find(self, words: Sequence[str], within: str, most: int) -> list[Found]:
+        return await anyio.to_thread.run_sync(self._store.find, words, within, most)
 
     def _all_unchanged(self, found: Sequence[Found]) -> bool:
         entries = {each.entry for each in found}

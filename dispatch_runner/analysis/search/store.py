@@ -10,10 +10,12 @@ import fcntl
 import os
 import sqlite3
 import stat
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -26,6 +28,9 @@ LOCK_SECONDS = 10.0
 LOCK_POLL_SECONDS = 0.005
 RACY_NS = 2_000_000_000
 """A file that was changed so shortly before it was read may change again within its time stamp."""
+
+MOST_RANKED = 5_000
+"""Pieces that are ranked in some 8 ms."""
 
 PROSE = (".md", ".mdx", ".markdown", ".rst", ".txt")
 _SCHEMA = """
@@ -42,11 +47,19 @@ CREATE VIRTUAL TABLE texts USING fts5 (
 );
 INSERT INTO texts (texts, rank) VALUES ('rank', 'bm25(2.0, 4.0, 1.0, 1.0)');
 """
+_RANKED = "SELECT rowid, rank AS score FROM texts WHERE texts MATCH :match"
 _FIND = """
-SELECT files.path, size, mtime_ns, inode, line_start, line_end, symbols, body, rank FROM texts
-JOIN chunks ON chunks.id = texts.rowid JOIN files ON files.id = chunks.file
-WHERE texts MATCH ? ORDER BY rank LIMIT ?
+SELECT files.path, size, mtime_ns, inode, line_start, line_end, symbols, body, score
+FROM ({} ORDER BY rank LIMIT :most) AS ranked
+JOIN texts ON texts.rowid = ranked.rowid
+JOIN chunks ON chunks.id = ranked.rowid JOIN files ON files.id = chunks.file ORDER BY score
 """
+_FIND_ANYWHERE = _FIND.format(_RANKED)
+_FIND_WITHIN = _FIND.format(f"{_RANKED} AND instr(path, :within)")
+"""Slower: the path of everything that fits is read."""
+
+_PARTS = "\n\n"
+"""Between the names in a column and the words that they are made of."""
 
 Answer = TypeVar("Answer")
 
@@ -62,7 +75,7 @@ class Found(NamedTuple):
     """The file as it was when it was read."""
     line_start: int
     line_end: int
-    symbols: str
+    symbols: tuple[str, ...]
     text: str
     score: float
     """More is better."""
@@ -126,14 +139,13 @@ class Store:
 
         self._use(write)
 
-    def find(self, match: str, most: int) -> list[Found]:
-        """What fits an expression of FTS5, the best first."""
+    def find(self, words: Sequence[str], within: str, most: int) -> list[Found]:
+        """The pieces with any of the words and `within` in their path, the best first."""
 
         def read(database: sqlite3.Connection) -> list[Found]:
-            return [
-                Found(Entry(*row[:4]), row[4], row[5], row[6], row[7], -row[8])
-                for row in database.execute(_FIND, (match, most))
-            ]
+            counts = {word: _count(database, word) for word in words}
+            found = _ask(database, expression(counts), within, most)
+            return found or _ask(database, expression(counts, sys.maxsize), within, most)
 
         return self._use(read)
 
@@ -184,6 +196,58 @@ class Store:
             yield
         finally:
             os.close(descriptor)
+
+
+def _ask(database: sqlite3.Connection, match: str, within: str, most: int) -> list[Found]:
+    values = {"match": match, "within": within, "most": most}
+    rows = database.execute(_FIND_WITHIN if within else _FIND_ANYWHERE, values)
+    return [_found(*row) for row in rows]
+
+
+def _count(database: sqlite3.Connection, word: str) -> int:
+    """How many pieces hold a word."""
+    count = "SELECT count(*) FROM texts WHERE texts MATCH ?"
+    return int(database.execute(count, (_quoted(word),)).fetchone()[0])
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace('"', '""') + '"'
+
+
+def expression(counts: Mapping[str, int], most_ranked: int = MOST_RANKED) -> str:
+    """What to ask FTS5 for, given how many pieces hold each word.
+
+    Any word will do, as long as not many more pieces than `most_ranked` have to be ranked. Words that
+    are too common select pieces only where they stand together; for the ranking they all count.
+    """
+    words = sorted(counts, key=lambda word: counts[word])
+    sums = accumulate(counts[word] for word in words)
+    telling = sum(total <= most_ranked for total in sums)
+    if len(words) - telling == 1 and not any(counts[word] for word in words[:telling]):
+        telling += 1
+    common = list(map(_quoted, words[telling:]))
+    every = " OR ".join(map(_quoted, words))
+    if not common:
+        return every
+    parts = list(map(_quoted, words[:telling]))
+    if len(common) > 1:
+        parts.append(f"({' AND '.join(common)})")
+    return f"({' OR '.join(parts)}) AND ({every})"
+
+
+def _found(
+    path: str,
+    size: int,
+    mtime: int,
+    inode: int,
+    start: int,
+    end: int,
+    names: str,
+    text: str,
+    rank: float,
+) -> Found:
+    symbols = tuple(filter(None, names.partition(_PARTS)[0].split("\n")))
+    return Found(Entry(path, size, mtime, inode), start, end, symbols, text, -rank)
 
 
 def _prepare(database: sqlite3.Connection) -> None:
@@ -242,7 +306,8 @@ def _put(
         chunk = database.execute(place, (file, each.line_start, each.line_end)).lastrowid
         text = "INSERT INTO texts (rowid, path, symbols, words, body) VALUES (?, ?, ?, ?, ?)"
         words = camel_words(f"{entry.path}\n{each.body}")
-        symbols = f"{each.symbols} {camel_words(each.symbols)}".strip()
+        names = "\n".join(each.symbols)
+        symbols = f"{names}{_PARTS}{camel_words(names)}"
         database.execute(text, (chunk, entry.path, symbols, words, each.body))
 
 

@@ -76,8 +76,8 @@ class AssessArguments(Arguments):
     """The text of the file."""
     source_path: str = ""
     """Where it comes from; only its name is looked at, nothing is read."""
-    language: str = "python"
-    """The programming language."""
+    language: str = ""
+    """The programming language. [default: by the ending of `source_path`, else python]"""
 
 
 class SearchArguments(Arguments):
@@ -89,8 +89,8 @@ class SearchArguments(Arguments):
     """What it is for: `architecture` prefers documents, `api_development` and `debugging` prefer code."""
     max_results: Count = Field(default=5, validation_alias=_COUNT)
     """At most so many."""
-    source: str | None = Field(default=None, validation_alias=_SOURCE)
-    """Only files with this text in their path."""
+    source: str = Field(default="", validation_alias=_SOURCE)
+    """Only files with this text in their path, as it is below the folder searched."""
 
 
 class ResearchArguments(SearchArguments):

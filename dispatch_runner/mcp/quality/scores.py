@@ -156,7 +156,9 @@ def structure(functions: Sequence[FunctionMetrics], lines: int) -> Score:
 def _structure(lines: int, count: int, bad: dict[str, list[FunctionMetrics]]) -> Score:
     parts = [fading(lines, FILE_LINES, 4 * FILE_LINES)]
     parts += [1 - len(each) / count if count else 1.0 for each in bad.values()]
-    named = {name: [f"{each.name}:{each.line}" for each in found[:10]] for name, found in bad.items()}
+    named = {
+        name: [f"{each.name}:{each.line}" for each in found[:10]] for name, found in bad.items()
+    }
     return Score(
         sum(parts) / len(parts),
         f"mean of: file up to {FILE_LINES} lines; shares of functions up to {FUNCTION_LINES} lines,"

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 TOOLS = ["echo", "fail", "broken", "die", "hang", "slow", "garbage", "huge", "malformed", "text",
-         "environment", "meta", "unsuccessful", "late", "grandchild", "forget"]  # fmt: skip
+         "environment", "meta", "unsuccessful", "late", "grandchild", "forget", "vanish", "vanish_rpc", "phantom"]  # fmt: skip
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--log")
@@ -92,6 +92,12 @@ def call(number, params):
         answer(number, text("{}"))
     elif name == "late":
         answer(number, text("here I am"))
+    elif name == "vanish":
+        listed.remove(name)
+        answer(number, text(f"Unknown tool: {name}", isError=True))
+    elif name == "vanish_rpc":
+        listed.remove(name)
+        refuse(number, -32602, f"Unknown tool: {name}")
     elif name == "forget":
         listed.clear()
         write(json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}))

@@ -36,6 +36,13 @@ def _compiled(source: str, path: str) -> CodeType:
     return compile(source, path, "exec", dont_inherit=True)
 
 
+def _known(source: str, file: str) -> list[tuple[Path, CodeType]]:
+    try:
+        return list(_nested(_compiled(source, file)))
+    except SyntaxError:  # this Python is older than the one that made the mutants
+        return []
+
+
 class Live:
     """The functions of the files under suspicion that exist in this process."""
 
@@ -45,7 +52,7 @@ class Live:
         paths = {
             (file, code.co_name, code.co_firstlineno): path
             for file, source in sources.items()
-            for path, code in _nested(_compiled(source, file))
+            for path, code in _known(source, file)
         }
         real: dict[str, str] = {}
         for item in gc.get_objects():

@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterable
 
 Send = Callable[[bytes], None]
@@ -16,12 +17,14 @@ Send = Callable[[bytes], None]
 class Fork:
     """A running copy and what it sends."""
 
-    def __init__(self, work: Callable[[Send], None], memory_bytes: int) -> None:
+    def __init__(self, work: Callable[[Send], None], processor_seconds: float) -> None:
         """Begins `work` in a copy of this process, which ends with it."""
         self.reader, writer = os.pipe()
-        self.pid = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer Pythons warn when there are threads
+            self.pid = os.fork()
         if self.pid == 0:
-            _live(work, self.reader, writer, memory_bytes)
+            _live(work, self.reader, writer, processor_seconds)
         os.close(writer)
         self.data = b""
 
@@ -41,7 +44,7 @@ class Fork:
         os.waitpid(self.pid, 0)
 
 
-def _live(work: Callable[[Send], None], reader: int, writer: int, memory_bytes: int) -> None:
+def _live(work: Callable[[Send], None], reader: int, writer: int, processor_seconds: float) -> None:
     """Never returns."""
     code = 1
     try:
@@ -50,19 +53,18 @@ def _live(work: Callable[[Send], None], reader: int, writer: int, memory_bytes: 
         nothing = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(nothing, descriptor)
-        _limit(memory_bytes)
+        limit(resource.RLIMIT_CPU, int(processor_seconds) + 1)
         work(lambda data: _send(writer, data))
         code = 0
     finally:
         os._exit(code)
 
 
-def _limit(memory_bytes: int) -> None:
+def limit(kind: int, value: int) -> None:
+    """Lowers a limit of this process and of what it starts, where the system knows it."""
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, most))
+        _, most = resource.getrlimit(kind)
+        resource.setrlimit(kind, (value, most))
 
 
 def _send(writer: int, data: bytes) -> None:
@@ -84,7 +86,6 @@ def run_all(
     *,
     workers: int,
     seconds: float,
-    memory_bytes: int,
     finished: Callable[[int, bytes], bool],
 ) -> None:
     """Runs each work in a copy of its own, so many at once, none longer than `seconds`.
@@ -100,7 +101,7 @@ def run_all(
             if following is None:
                 more = False
                 break
-            fork = Fork(following[1], memory_bytes)
+            fork = Fork(following[1], seconds)
             running[fork.reader] = (following[0], fork, time.monotonic() + seconds)
         if not running:
             return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .change import Live, import_changed
-from .forks import Fork, Send, follow, run_all
+from .forks import Fork, Send, follow, limit, run_all
 from .job import Job, Mutant
 from .lines import Lines
 from .tests import Errors, Ran, Watch, run_test
@@ -17,6 +18,8 @@ from .tests import Errors, Ran, Watch, run_test
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+IMPORTING = 0.5
+"""Share of the time after which the import of tests is stopped."""
 SILENT_SECONDS = 5.0
 """Beyond its own limits a test may be silent so long before its process is killed."""
 FAILING_TRIED = 5
@@ -36,6 +39,9 @@ class Probe:
         self.lines = Lines(job.sources)
         self.only: tuple[Mutant, Send] | None = None
         """In a copy that imports one mutant: that mutant."""
+        self.collecting = Watch(processor=False)
+        limit(resource.RLIMIT_CORE, 0)
+        limit(resource.RLIMIT_AS, job.memory_bytes)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> None:
@@ -43,6 +49,7 @@ class Probe:
         session.config.pluginmanager.register(self.errors, "dispatch_runner_probe_errors")
         if not self.job.mutants:
             self.lines.start()
+            self.collecting.start(self.job.seconds * IMPORTING)
             return
         for mutant in self.job.mutants:
             if mutant.import_time and self.job.left > 0:
@@ -55,7 +62,7 @@ class Probe:
             session.perform_collect()
             self._judge(session.items, mutant, send)
 
-        fork = Fork(work, self.job.memory_bytes)
+        fork = Fork(work, max(self.job.left, 0))
         try:
             for _ in follow(fork, self._patience(mutant)):
                 pass
@@ -71,6 +78,7 @@ class Probe:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.lines.stop()
+        self.collecting.stop()
         if self.job.mutants:
             self._run_mutants(session)
         else:
@@ -89,7 +97,7 @@ class Probe:
         def work(send: Send) -> None:
             self._observe(items, first, send)
 
-        fork = Fork(work, self.job.memory_bytes)
+        fork = Fork(work, max(self.job.left, 0))
         silent = False
         try:
             for _ in follow(fork, self.job.test_seconds + SILENT_SECONDS):
@@ -119,7 +127,7 @@ class Probe:
         slowest, hung = 0.0, False
         for index in range(first, len(items)):
             send(b"begin\n")
-            limit = min(max(HUNG_SECONDS, 10 * slowest), self.job.test_seconds)
+            shorter = min(max(HUNG_SECONDS, 10 * slowest), self.job.test_seconds)
             following = items[index + 1] if index + 1 < len(items) else None
             self.lines.start()
             try:
@@ -127,7 +135,7 @@ class Probe:
                     items[index],
                     following,
                     watch,
-                    limit if hung else self.job.test_seconds,
+                    shorter if hung else self.job.test_seconds,
                     self.errors,
                 )
             finally:
@@ -159,7 +167,6 @@ class Probe:
             works(),
             workers=self.job.workers,
             seconds=self._patience(control),
-            memory_bytes=self.job.memory_bytes,
             finished=self._judged,
         )
 
