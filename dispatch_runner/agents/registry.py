@@ -143,7 +143,8 @@ class Registry:
 
     def _role(self, name: str) -> Role | None:
         if name in ROLES:
-            return cast("Role", _imported(ROLES[name])())
+            made = _imported(ROLES[name])
+            return cast("Role", made(self._settings.tests) if name == "debug" else made())
         if self._is_program(name):
             return cast("Role", _imported(PROGRAM_ROLE)(name))
         entry_point = self._entry_points().get(name)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         LimitSettings,
         McpServerSettings,
         McpTables,
+        TestSettings,
     )
 
 MOST_BYTES = 1 << 20
@@ -40,6 +41,7 @@ class FileSettings:
     """The keys of `[defaults]` that are there."""
     agents: Mapping[str, AgentSettings] = field(default_factory=dict)
     limits: Mapping[str, LimitSettings] = field(default_factory=dict)
+    tests: Mapping[str, TestSettings] = field(default_factory=dict)
     mcp: McpTables | None = None
     """Null: the file has no such table."""
     lines: Mapping[Location, int] = field(default_factory=dict)
@@ -87,7 +89,7 @@ def _parsed(text: str, data: dict[str, Any], source: str) -> FileSettings:
     )
     defaults = {key: getattr(document.defaults, key) for key in document.defaults.model_fields_set}
     mcp = document.mcp if "mcp" in document.model_fields_set else None
-    return FileSettings(defaults, document.agents, document.limits, mcp, where)
+    return FileSettings(defaults, document.agents, document.limits, document.tests, mcp, where)
 
 
 def _raise_all(problems: Iterable[SettingsError]) -> None:
@@ -170,6 +172,7 @@ def _known_keys(location: Location) -> list[str]:
         ("defaults",): schema.Defaults,
         ("agents", "*"): schema.AgentSettings,
         ("limits", "*"): schema.LimitSettings,
+        ("tests", "*"): schema.TestSettings,
         ("mcp",): schema.McpTables,
         ("mcp", "servers", "*"): schema.McpServerSettings,
         ("mcp", "servers", "*", "set_env", "*"): schema.Reference,

@@ -51,6 +51,7 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
         allow_paths=tuple(dict.fromkeys(_absolute(path, environ, cwd) for path, _ in extra_paths)),
         agents=file.agents,
         limits=file.limits,
+        tests={name: tuple(tests.command) for name, tests in file.tests.items()},
         mcp=mcp,
         overriding=frozenset(given),
         origins=_origins(values, extra_paths, file, source),

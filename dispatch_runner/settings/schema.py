@@ -120,6 +120,13 @@ class LimitSettings(Model):
     """Most starts in any 60 seconds."""
 
 
+class TestSettings(Model):
+    """`[tests.NAME]`: how tests are run, for the debug agent at depth `deep`."""
+
+    command: Command
+    """The program and its arguments. Never a shell line; nothing is expanded in it."""
+
+
 class Reference(Model):
     """A value that stands in our environment, never in the file."""
 
@@ -178,4 +185,5 @@ class Document(Model):
     defaults: Defaults = Defaults.model_construct()
     agents: dict[str, AgentSettings] = {}
     limits: dict[str, LimitSettings] = {}
+    tests: dict[str, TestSettings] = {}
     mcp: McpTables = McpTables.model_construct()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -61,6 +61,8 @@ class Settings:
     durability: Durability = "power"
     agents: Mapping[str, AgentSettings] = field(default_factory=dict)
     limits: Mapping[str, LimitSettings] = field(default_factory=dict)
+    tests: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Commands that run tests, by name."""
     mcp: McpSettings | None = None
     """MCP servers and the tools mapped to them; null: nothing is said of them."""
     overriding: frozenset[str] = frozenset()

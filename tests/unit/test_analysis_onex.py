@@ -70,9 +70,7 @@ def test_a_good_node_breaks_nothing() -> None:
         ("        try:", "        global x\n        try:", "no-global", 22),
     ],
 )  # fmt: skip
-def test_each_rule_is_broken_where_it_is_broken(
-    old: str, new: str, rule: str, line: int
-) -> None:
+def test_each_rule_is_broken_where_it_is_broken(old: str, new: str, rule: str, line: int) -> None:
     assert (rule, line) in broken(GOOD.replace(old, new), "node_count_reducer.py")
 
 
@@ -88,7 +86,7 @@ class NodeDiceCompute:
 
 
 def test_pure_helpers_of_a_module_with_an_effect_may_do_input_and_output() -> None:
-    text = '''import httpx
+    text = """import httpx
 RETRIES = 3
 async def fetch(url: str) -> str:
     return (await httpx.AsyncClient().get(url)).text
@@ -98,27 +96,27 @@ class NodePageEffect:
 class NodePageReducer:
     async def execute_reduction(self, contract: str) -> str:
         return contract
-'''
+"""
     assert broken(text) == []
 
 
 def test_a_name_of_our_own_is_no_input_or_output() -> None:
-    text = '''class NodeDoorReducer:
+    text = """class NodeDoorReducer:
     async def execute_reduction(self, socket: str, requests: list[str]) -> None:
         requests.append(socket.strip())
-'''
+"""
     assert broken(text) == []
 
 
 def test_what_looks_like_a_node_by_its_base_has_a_nodes_name() -> None:
-    text = '''from omnibase_core.nodes import NodeCompute
+    text = """from omnibase_core.nodes import NodeCompute
 class Adder(NodeCompute):
     def __init__(self, container: "Container") -> None:
         super().__init__(container)
 class NodeSumCompute(NodeCompute):
     def __init__(self) -> None:
         self.x = 1
-'''
+"""
     assert broken(text) == [("node-name", 2), ("constructor", 6), ("constructor", 6)]
 
 

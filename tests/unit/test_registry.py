@@ -12,6 +12,7 @@ import pytest
 from dispatch_runner.agents.registry import BACKENDS, ROLES, Registry
 from dispatch_runner.backends.command import CommandBackend
 from dispatch_runner.errors import SettingsError
+from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import Agent
 from dispatch_runner.settings import BACKENDS as BACKEND_NAMES
 from dispatch_runner.settings import Flags, load
@@ -318,3 +319,15 @@ def test_one_agent_costs_only_its_own_imports() -> None:
     )
     assert "coder" not in done.stdout
     assert "backends.command" not in done.stdout
+
+
+def test_the_debug_role_knows_the_operators_test_commands(tmp_path: Path) -> None:
+    file = tmp_path / "agents.toml"
+    file.write_text('[tests.fast]\ncommand = ["python", "-m", "pytest", "tests"]\n')
+    agent = Registry(load(Flags(config=file), {}, tmp_path)).get("debug")
+    assert agent is not None
+    given = {"problem_description": "x", "affected_files": ["/tmp/a.py"], "analysis_depth": "deep"}
+    roots = AllowedRoots(("/tmp",))
+    assert agent.role.check_input({**given, "test_command": "fast"}, roots) == []
+    (problem,) = agent.role.check_input({**given, "test_command": "fats"}, roots)
+    assert problem.location == ("test_command",)

@@ -164,7 +164,9 @@ async def test_another_process_uses_the_same_index(make: Make, tmp_path: Path) -
     assert await places(index, "word7") == [("f7.py", 1, 1)]
 
 
-@pytest.mark.parametrize("content", [b"", b"no database at all" * 100, b"SQLite format 3\0" + b"x" * 5000])
+@pytest.mark.parametrize(
+    "content", [b"", b"no database at all" * 100, b"SQLite format 3\0" + b"x" * 5000]
+)
 async def test_an_index_that_is_broken_is_made_anew(make: Make, content: bytes) -> None:
     index = make(a_py="alpha = 1\n")
     await index.refresh()

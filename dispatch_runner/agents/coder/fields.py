@@ -9,6 +9,8 @@ from dispatch_runner.agents.coder.words import identifier, is_plural, printable,
 
 NUMBER = r"-?\d+(?:\.\d+)?"
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+AS_NAME = re.compile(rf"^(?P<what>\S+ .+?) as (?:an? |the )?`?(?P<name>{NAME})`?$")
+EACH = re.compile(r"\beach (?:is |being |of them )?(?P<what>an? \w+)")
 ARTICLES = re.compile(
     r"^(?:and |or |then |also |plus )?(?:(?:an?|the|its|their|this|that|each|some|all|any|required|mandatory|"
     r"resulting|given|input|output|corresponding|new|overall|final|matching|running|cumulative)\s+(?![(:,]|$))*",
@@ -50,13 +52,20 @@ def parse_field(phrase: str) -> FieldSpec | None:
     text = ARTICLES.sub("", re.sub(r"\*\*|__(?=\w+__)", "", text), count=1)
     optional = bool(re.match(r"optional(?:ly)?\s", text, re.IGNORECASE))
     text = ARTICLES.sub("", re.sub(r"^optional(?:ly)?\s+", "", text, flags=re.IGNORECASE), count=1)
+    called = AS_NAME.match(text)
+    if called and type_of_phrase(called["name"]) is None:
+        text = f"{called['name']} - {called['what']}"
     head, notes = _split(text)
     optional = optional or bool(re.search(r"\boptional\b", notes, re.IGNORECASE))
     named = _name_and_type(head)
     if named is None:
         return None
     name, inferred, spelled = named
-    type_ = _stated_type(notes) or _bounded(inferred, notes)
+    type_ = _stated_type(EACH.sub("", notes)) or _bounded(inferred, notes)
+    held = EACH.search(notes)
+    of_each = type_of_phrase(held["what"]) if held and type_.base == "list" else None
+    if of_each is not None:
+        type_ = list_of(of_each.plain())
     return _build(name, type_, optional, notes, _described(head, notes, name), spelled)
 
 
@@ -74,7 +83,7 @@ def _split(text: str) -> tuple[str, str]:
     tick = re.match(r"`([^`]+)`\s*(.*)$", text, re.DOTALL)
     if tick:
         return tick.group(1), tick.group(2).strip(" :-()")
-    found = re.match(r"([^(:]+?)\s*(?:\((.*)\)?|:\s*(.*)|\s[-\u2013]\s(.*))$", text, re.DOTALL)
+    found = re.match(r"([^(:]+?)\s*(?:\((.*)\)?|:\s*(.*)|\s([-\u2013]\s.*))$", text, re.DOTALL)
     if found:
         notes = next((group for group in found.groups()[1:] if group), "")
         return found.group(1).strip(), notes.replace(")", " ").replace("(", ", ").strip()
@@ -163,6 +172,9 @@ def _whether(what: str) -> tuple[str, FieldType, str] | None:
         return None
     if words[0] in {"was", "were", "are"}:
         words[0] = "is"
+    if words[0] in {"all", "any", "every", "each"}:
+        kept = [word for word in words if word not in {"of", "the", "ones", "them"}]
+        return identifier(" ".join(kept)), FieldType("bool"), what
     name = identifier(
         " ".join(words if words[0] in {"is", "has", "can", "should"} else ["is", *words[:2]])
     )
@@ -173,6 +185,7 @@ def _stated_type(notes: str) -> FieldType | None:
     """The type that the notes spell: the first comma-separated part that is one."""
     if not notes:
         return None
+    notes = notes.lstrip("-\u2013 ")
     choice = re.search(
         r"\b(?:one of|either|enum:?)\s+(.+?)(?:[;)]|,?\s*defaults?\b|$)", notes, re.IGNORECASE
     )
@@ -185,7 +198,7 @@ def _stated_type(notes: str) -> FieldType | None:
         return whole
     for part in re.split(r"[,;]\s*|\s[-\u2013]\s|\.\s", notes):
         found = type_of_phrase(
-            re.split(r"\b(?:default|between|from|at least|at most)\b|=", part)[0]
+            re.split(r"\b(?:default|between|from|at least|at most)\b|[<>]?=|[<>]", part)[0]
         )
         if found is not None:
             return found

@@ -25,7 +25,7 @@ SPLIT = re.compile(
     r",\s*(?:and\s+)?(?:then\s+|finally\s+)?|;\s*(?:and\s+)?|\s+and\s+then\s+|\s+then\s+|\s+and\s+(?:finally\s+)?|\n\s*(?:[-*]|\d+[.)])\s*"
 )
 TAIL = re.compile(
-    r"\b(?:under|with|using|while|returning|returns?|in (?:order|sequence|parallel)|before|for each|when|if|takes?|accepts?)\b.*$",
+    r"\b(?:under|with(?! Node[A-Z])|using(?! Node[A-Z])|while|returning|returns?|in (?:order|sequence|parallel)|before|for each|when|if|takes?|accepts?)\b.*$",
     re.IGNORECASE | re.DOTALL,
 )
 AFTER = re.compile(
@@ -36,11 +36,14 @@ PARTICLES = frozenset({
     "and", "with", "it", "then", "first", "finally", "step",
 })  # fmt: skip
 
+TARGET = re.compile(
+    r"\s*(?:\b(?:with|via|using|by|through|on|in|calling)\s+(?:the\s+)?)?[(`]*(?P<node>Node[A-Z]\w+)[)`]*"
+)
 TRANSITION = re.compile(
     rf"\b(?P<source>{WORD}|\*)\s*(?:->|→|=>|-->)\s*(?P<target>{WORD})\s*(?:\(?\s*(?:on|when|upon|by|via)\s+(?:an?\s+|the\s+)?[`'\"]?(?P<trigger>{WORD})|:\s*(?P<label>{WORD}))"
 )
 FROM_TO = re.compile(
-    rf"\b(?:moves?|goes|go|transitions?|changes?)?\s*from\s+[`'\"]?(?P<source>{WORD})[`'\"]?\s+to\s+[`'\"]?(?P<target>{WORD})[`'\"]?\s+"
+    rf"\b(?:moves?|goes|go|transitions?|changes?)?\s*from\s+[`'\"]?(?P<source>{WORD})[`'\"]?(?:\s+state)?\s+to\s+(?:the\s+)?[`'\"]?(?P<target>{WORD})[`'\"]?(?:\s+state)?\s+"
     rf"(?:on|when|upon|by)\s+(?:an?\s+|the\s+)?[`'\"]?(?P<trigger>{WORD})",
     re.IGNORECASE,
 )
@@ -115,6 +118,7 @@ def _in_sentence(text: str) -> list[str]:
 def _linked(parts: list[str]) -> list[Step]:
     steps: list[Step] = []
     for part in parts:
+        target, part = _target(part)
         after = AFTER.match(part.strip())
         words = after.group("step") if after else part
         name = _step_name(words)
@@ -127,8 +131,14 @@ def _linked(parts: list[str]) -> list[Step]:
             else []
         )
         needs = [need for need in stated if need in before] or before[-1:]
-        steps.append(Step(name, " ".join(part.split())[:200], needs=tuple(needs)))
+        steps.append(Step(name, " ".join(part.split())[:200], target, tuple(needs)))
     return steps
+
+
+def _target(part: str) -> tuple[str, str]:
+    """The node that a step names, and the step without it: `fetches the page with NodePageFetchEffect`."""
+    found = TARGET.search(part)
+    return (found["node"], TARGET.sub("", part, count=1)) if found else ("", part)
 
 
 def _step_name(text: str) -> str:
@@ -182,8 +192,9 @@ def _listed_states(text: str) -> list[str]:
 def read_intents(text: str) -> list[IntentRule]:
     """The intents that a text names, with the condition where it is one comparison."""
     rules = [
-        IntentRule(identifier(match["name"]), _condition(match["rest"]), _when(match["rest"]))
+        IntentRule(identifier(match["name"]), _condition(told), _when(told))
         for match in INTENT.finditer(text)
+        for told in (_told(text[: match.start()], match["rest"]),)
     ]
     listed = INTENT_LIST.search(text)
     if listed and not rules:
@@ -192,6 +203,12 @@ def read_intents(text: str) -> list[IntentRule]:
             if 0 < len(words_of(head)) <= 4:
                 rules.append(IntentRule(identifier(head), _condition(part), _when(part)))
     return list({rule.name: rule for rule in rules}.values())[:MAX_STEPS]
+
+
+def _told(before: str, after: str) -> str:
+    """Where the condition of an intent stands: after it, else at the start of its sentence."""
+    start = re.split(r"(?:[.;]\s|\n)", before)[-1]
+    return start if not WHEN.search(after) and WHEN.match(start.lstrip()) else after
 
 
 def _when(text: str) -> str:

@@ -10,7 +10,13 @@ from dataclasses import replace
 
 from dispatch_runner.agents.coder.fields import ARTICLES, parse_field
 from dispatch_runner.agents.coder.machine import read_intents, read_machine, read_steps
-from dispatch_runner.agents.coder.naming import describe, guess_name, own_name, sentences
+from dispatch_runner.agents.coder.naming import (
+    describe,
+    guess_name,
+    own_name,
+    sentences,
+    summarise,
+)
 from dispatch_runner.agents.coder.spec import FieldSpec, FieldType, NodeType, Reading, Retry
 from dispatch_runner.agents.coder.types import type_of_name, type_of_phrase
 from dispatch_runner.agents.coder.words import is_plural
@@ -52,8 +58,8 @@ MAY_TAKE = r"with|supports?|supporting|receives?|receiving|requires?|expects?"
 ELSE = r"using|from|by|for|reports?"
 """Words that end an enumeration."""
 RETURNS = (
-    r"returns?|returning|outputs?|outputting|produces?|producing|yields?|yielding|responds? with|"
-    r"responding with|gives?(?: back)?|(?:the )?(?:output|response|result) (?:is|are|has|"
+    r"returns?|returning|(?<!the )outputs(?! of\b)|output(?=\s*:)|outputting|(?:answers?|repl(?:y|ies)) with|produces?|producing|yields?|yielding|responds? with|"
+    r"responding with|gives(?: back)?(?! the same)|give back|(?:the )?(?:output|response|result) (?:is|are|has|"
     r"contains?|includes?)"
 )
 KEEPS = r"keeps?|keeping|tracks?|tracking|maintains?|maintaining|(?:the )?state (?:is|has|holds|keeps|with|contains?|of)|into"
@@ -78,6 +84,7 @@ NOT_FIELDS = frozenset({
 })  # fmt: skip
 VERB = re.compile(
     r"^(?:then )?[a-z]+s (?:to|the|an?|it|them|its|their|each|every|all)\b|^[a-z]+s it$|"
+    r"^(?:it|they|we|the (?:node|reducer|effect|orchestrator)) \w+|"
     r"^(?!status|address)[a-z]+[^s\W]s (?!\w+(?:ed|en)\b)[a-z]+"
 )
 """An item that is another clause: `posts to the API`, `executes it`, `routes matching events`."""
@@ -92,6 +99,14 @@ SEVERAL = re.compile(
 """`two numbers`, `two numbers a`: the type of what is named after it."""
 LOOSE_END = re.compile(r"(?:,?\s*(?:and |then )*\b[a-z]+s it\b)?(?:,|\band\b|\bthen\b|\bit\b|\s)+$")
 """What joins a zone to the next clause: `, executes it, and`."""
+ZONE_KINDS = {
+    "takes": "input", "may_take": "input", "returns": "output", "computes": "output", "keeps": "state",
+}  # fmt: skip
+"""Which fields a word in a sentence speaks of."""
+ASIDE = re.compile(
+    r"^(?:the )?`?(\w+)`?,\s+(?!default|optional|required|an? |one of|at |between)(.+)$"
+)
+"""A name and what is said of it: `confidence, the larger of the two`."""
 GAP = re.compile(r",\s*(?:and |or )?|\s+(?:and|as well as|plus|along with)\s+")
 RETRIES = re.compile(
     r"\b(?:retr(?:y|ies|ied|ying)[^.;]{0,30}?(?:up to|at most)?|up to|at most)\s+(\d+)\s*(?:times|retries|attempts)",
@@ -123,6 +138,7 @@ def read_prose(text: str, node_type: NodeType | None = None, *, sure_only: bool 
     reading.output_fields = reading.output_fields or reading.computed_fields
     _read_name(cut, rest, reading, node_type)
     reading.description = describe(rest, reading.class_name) or describe(cut, "")
+    reading.summary = summarise(reading.description)
     _read_policies(reading)
     reading.machine = reading.machine or read_machine(cut)
     reading.steps = reading.steps or read_steps(cut)
@@ -161,7 +177,14 @@ def _read_section(kind: str, body: list[str], reading: Reading) -> None:
     sentence, after = _first_sentence(first)
     text = "\n".join([sentence, *more])
     if kind in {"input", "output", "state"}:
-        items = list(_items(sentence[:MAX_ZONE]))
+        reading.stated.add(kind)
+        parts = sentence[:MAX_ZONE].split(";")
+        items = (
+            [ASIDE.sub(r"\1 - \2", part.strip()) for part in parts]
+            if len(parts) > 1
+            and all(len(list(_items(p))) == 1 or ASIDE.match(p.strip()) for p in parts)
+            else list(_items(sentence[:MAX_ZONE]))
+        )
         items += [BULLET.sub("", line) for line in more if line.strip()]
         _add_fields(kind, items, reading, exact=True)
     elif kind == "steps":
@@ -199,6 +222,8 @@ def _read_sentence(sentence: str, reading: Reading) -> None:
 
 
 def _read_zone(kind: str, zone: str, reading: Reading) -> None:
+    if ZONE_KINDS.get(kind) in reading.stated:
+        return
     items = _listed(list(_items(zone[:MAX_ZONE])))
     if kind == "takes":
         _add_fields("input", items, reading, exact=True)
@@ -262,7 +287,7 @@ def _add_fields(kind: str, items: list[str], reading: Reading, *, exact: bool) -
         if several:
             shared = type_of_phrase(f"list of {several.group('what')}")
         parsed = parse_field(several.group("name") or "" if several else item[:MAX_ITEM])
-        if parsed is None or set(parsed.name.split("_")) <= NOT_FIELDS:
+        if parsed is None or set(parsed.name.split("_")) <= _no_fields(kind):
             continue
         if (
             shared is not None
@@ -271,6 +296,11 @@ def _add_fields(kind: str, items: list[str], reading: Reading, *, exact: bool) -
         ):
             parsed = replace(parsed, type=shared.item)
         add_field(target, parsed)
+
+
+def _no_fields(kind: str) -> frozenset[str]:
+    """Words that name no field; an error may well be given back."""
+    return NOT_FIELDS - {"error", "errors"} if kind in {"output", "state"} else NOT_FIELDS
 
 
 def add_field(target: list[FieldSpec], parsed: FieldSpec) -> None:

@@ -152,6 +152,8 @@ class Reading:
     """The whole class name, where the contract spells it."""
     node_type: NodeType | None = None
     description: str = ""
+    summary: str = ""
+    """What the node does, in one sentence."""
     text: str = ""
     """Lower-case words that may determine a body."""
     input_model: str = ""
@@ -164,6 +166,8 @@ class Reading:
     operations: list[Operation] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     machine: Machine | None = None
+    stated: set[str] = field(default_factory=set)
+    """Kinds of fields that have a section of their own: sentences add none to them."""
     sure_only: bool = False
     """Whether only words that cannot mean anything else name fields."""
     intents: list[IntentRule] = field(default_factory=list)

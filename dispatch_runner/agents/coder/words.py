@@ -17,6 +17,10 @@ RESERVED = frozenset({
 MAX_IDENTIFIER = 48
 
 IRREGULAR_VERBS = {"does": "do", "goes": "go", "has": "have", "is": "be"}
+IRREGULAR_PLURALS = {
+    "criteria": "criterion", "indices": "index", "vertices": "vertex", "matrices": "matrix",
+    "children": "child", "people": "person",
+}  # fmt: skip
 SINGULAR_ENDINGS = ("ss", "us", "is", "status", "address", "series")
 
 
@@ -88,6 +92,8 @@ def base_verb(word: str) -> str:
 
 def singular(word: str) -> str:
     """The singular of a plural noun: `queries` gives `query`, `status` stays."""
+    if word in IRREGULAR_PLURALS:
+        return IRREGULAR_PLURALS[word]
     if word.endswith(SINGULAR_ENDINGS):
         return word
     if word.endswith("ies") and len(word) > 4:
@@ -98,4 +104,6 @@ def singular(word: str) -> str:
 
 
 def is_plural(word: str) -> bool:
+    if word in IRREGULAR_PLURALS:
+        return True
     return word.endswith("s") and not word.endswith(SINGULAR_ENDINGS) and len(word) > 2
