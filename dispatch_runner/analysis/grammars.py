@@ -94,7 +94,7 @@ def _parser(language: str) -> Parser | str:
         return Parser(Language(getattr(module, grammar.function)()))
     except (ImportError, AttributeError, ValueError) as error:
         package = grammar.module.replace("_", "-")
-        return f"the grammar is not usable: install tree-sitter and {package} ({error})"
+        return f"needs tree-sitter and {package}, of the extra `languages` ({error})"
 
 
 def _walk(root: Node) -> Iterator[Node]:

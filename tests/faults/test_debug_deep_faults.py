@@ -56,7 +56,7 @@ async def test_a_cancelled_analysis_leaves_no_process_and_no_scratch(tmp_path, m
     async with anyio.create_task_group() as group:
         group.start_soon(DebugRole().solve, call_for(tmp_path))
         with anyio.fail_after(20):
-            while not pid_file.exists() or len(pid_file.read_text().split()) < 2:
+            while not pid_file.exists() or len(pid_file.read_text().split()) < 2:  # noqa: ASYNC110
                 await anyio.sleep(0.02)
         group.cancel_scope.cancel()
     assert not any(alive(int(pid)) for pid in pid_file.read_text().split())

@@ -69,10 +69,19 @@ def test_tests_that_behave_otherwise_unchanged_count_for_nothing(material):
     mutant = plan(material, observed)[0][0]
     records = [
         {"kind": "mutant", "number": -1, "fixed": ["z"], "broken": ["p"], "ran": 2},
-        {"kind": "mutant", "number": 0, "fixed": ["a", "z"], "broken": ["p"], "ran": 2},
+        {
+            "kind": "mutant",
+            "number": 0,
+            "fixed": ["a", "z"],
+            "broken": ["p"],
+            "ran": 2,
+            "complete": True,
+        },
     ]
     trials = _trials(records, [mutant], ["a", "z"])
     assert trials.failing == ["a"]
+    records[1]["complete"] = False
+    assert _trials(records, [mutant], ["a", "z"]).judged[0].broken
     assert (trials.judged[0].fixed, trials.judged[0].broken) == ({"a"}, frozenset())
 
 

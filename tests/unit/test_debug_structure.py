@@ -17,13 +17,17 @@ from dispatch_runner.protocols import AgentCall
 
 EXAMPLES: dict[str, tuple[str, dict[str, int]]] = {
     "a.js": (
-        "class Cart {\n  total(x) { if (x && x.y) { return 1 } }\n  size = () => this.n ? 1 : 0\n}\n"
-        "const load = (a) => { for (;;) {} }\nfunction run() { xs.forEach(x => { if (x) {} }) }\n",
+        (
+            "class Cart {\n  total(x) { if (x && x.y) { return 1 } }\n  size = () => this.n ? 1 : 0\n}\n"
+            "const load = (a) => { for (;;) {} }\nfunction run() { xs.forEach(x => { if (x) {} }) }\n"
+        ),
         {"Cart.total": 3, "Cart.size": 2, "load": 2, "run": 2},
     ),
     "a.ts": (
-        "abstract class A<T> {\n  m(x: number): T { switch (x) { case 1: default: } return <any>x }\n}\n"
-        "export const f = async (a: string): Promise<void> => { a ?? b }\n",
+        (
+            "abstract class A<T> {\n  m(x: number): T { switch (x) { case 1: default: } return <any>x }\n}\n"
+            "export const f = async (a: string): Promise<void> => { a ?? b }\n"
+        ),
         {"A.m": 2, "f": 2},
     ),
     "a.tsx": ("export function View(p: P) { return p.on ? <b>x</b> : null }\n", {"View": 2}),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dispatch_runner.agents.coder.machine import MAX_STEPS
-from dispatch_runner.agents.coder.naming import respell, strip_name
+from dispatch_runner.agents.coder.naming import respell, strip_name, summarise
 from dispatch_runner.agents.coder.prose import add_field, read_prose
 from dispatch_runner.agents.coder.schema import (
     MAX_ITEMS,
@@ -96,9 +96,8 @@ def _load(text: str) -> Mapping | None:
 
 def read_contract(contract: Mapping, text: str = "") -> Reading:
     """Everything that a contract says about a node; `text` is what it was loaded from."""
-    description = text_of(contract.get("description")) or text_of(
-        at(contract, "metadata", "description")
-    )
+    places = (("description",), ("metadata", "description"), *DESCRIPTIONS)
+    description = next((told for path in places if (told := text_of(at(contract, *path)))), "")
     reading = read_prose(description, sure_only=True)
     reading.name = reading.class_name = ""
     reading.description = printable(description, 600)
@@ -111,6 +110,7 @@ def read_contract(contract: Mapping, text: str = "") -> Reading:
     _read_policies(contract, reading)
     if not reading.description:
         reading.description = f"{reading.name or 'Node'} from its contract"
+    reading.summary = summarise(reading.description)
     return reading
 
 
@@ -137,6 +137,14 @@ NAME_PLACES = (
     ("metadata", "name"),
 )
 """Where a contract that has no name of its own says what it is about."""
+
+
+DESCRIPTIONS = (
+    ("workflow_coordination", "workflow_definition", "workflow_metadata", "description"),
+    ("workflow_definition", "workflow_metadata", "description"),
+    ("state_transitions", "description"),
+    ("tool_specification", "description"),
+)
 
 
 def _read_names(contract: Mapping, reading: Reading, text: str) -> None:
@@ -337,6 +345,7 @@ def _read_policies(contract: Mapping, reading: Reading) -> None:
             min(10, max(1, total)),
             _seconds(policy, "initial_delay", "base_delay", default=0.5),
             _seconds(policy, "max_delay", default=30.0),
+            reading.retry.timeout_seconds,
         )
     for intent in mappings(contract.get("intents")):
         reading.intents.append(IntentRule(identifier(first_text(intent, "name", "intent_type"))))

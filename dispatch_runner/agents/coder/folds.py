@@ -37,7 +37,7 @@ def counting_names(node_name: str) -> frozenset[str]:
 
 def fold(field: FieldSpec, facts: Facts) -> str | None:
     """The expression of the field's next value, over `state` and `event`; null when it is not told."""
-    for rule in (_same, _latest, _count, _outcome, _number, _append, _tally):
+    for rule in (_same, _latest, _outcome, _count, _number, _append, _tally):
         expression = rule(field, facts)
         if expression is not None:
             return expression
@@ -56,21 +56,20 @@ def _latest(field: FieldSpec, facts: Facts) -> str | None:
     found = re.fullmatch(r"(?:last|latest|current|previous)_(\w+)", field.name)
     for given in facts.event if found else ():
         plain = given.type.plain() == field.type.plain()
-        if (
-            found
-            and given.name in {found.group(1), f"{found.group(1)}_"}
-            and plain
-            and not given.type.optional
-        ):
-            return f"event.{given.name}"
+        if found and given.name in {found.group(1), f"{found.group(1)}_"} and plain:
+            kept = f"event.{given.name}"
+            if not given.type.optional:
+                return kept
+            return f"{kept} if {kept} is not None else state.{field.name}"
     return None
 
 
 def _count(field: FieldSpec, facts: Facts) -> str | None:
     if field.type.base != "int":
         return None
-    of_event = {f"{singular(given.name)}_count" for given in facts.event}
-    of_event |= {f"total_{given.name}s" for given in facts.event} | {
+    named = [given.name for given in facts.event if given.type.base != "bool"]
+    of_event = {f"{singular(name)}_count" for name in named}
+    of_event |= {f"total_{name}s" for name in named} | {
         "total_events",
         "events",
         "events_seen",
@@ -95,16 +94,8 @@ def _outcome(field: FieldSpec, facts: Facts) -> str | None:
 
 def _number(field: FieldSpec, facts: Facts) -> str | None:
     """Sum, mean and extremes of a number of the event."""
-    if not field.type.numeric:
-        return None
-    words = field.name.removesuffix("_").split("_")
-    kinds = [word for word in words if word in LEAST | MOST | MEANS | SUMS]
-    value = _value([word for word in words if word not in {*kinds, "running"}], facts.event)
-    if (
-        len(kinds) != 1
-        or value is None
-        or (field.type.base == "int" and value.type.base == "float")
-    ):
+    kinds, value = _kinds(field), figure_of(field, facts.event)
+    if value is None or (field.type.base == "int" and value.type.base == "float"):
         return None
     x, before = f"event.{value.name}", f"state.{field.name}"
     if kinds[0] in SUMS:
@@ -114,6 +105,19 @@ def _number(field: FieldSpec, facts: Facts) -> str | None:
     chosen = "min" if kinds[0] in LEAST else "max"
     guarded = f"{x} if {before} is None else {chosen}({before}, {x})"
     return guarded if field.type.optional else f"{chosen}({before}, {x})"
+
+
+def _kinds(field: FieldSpec) -> list[str]:
+    return [word for word in field.name.removesuffix("_").split("_") if word in FIGURES]
+
+
+def figure_of(field: FieldSpec, event: Sequence[FieldSpec]) -> FieldSpec | None:
+    """The number of the event whose sum, mean or extreme a field is; null when it is none."""
+    kinds = _kinds(field)
+    if not field.type.numeric or len(kinds) != 1:
+        return None
+    words = field.name.removesuffix("_").split("_")
+    return _value([word for word in words if word not in {*kinds, "running"}], event)
 
 
 def _value(words: list[str], event: Sequence[FieldSpec]) -> FieldSpec | None:
@@ -146,9 +150,13 @@ def _append(field: FieldSpec, facts: Facts) -> str | None:
         if (
             field.type.base == "list"
             and field.type.item == given.type
-            and singular(field.name) == given.name
+            and singular(re.sub(r"^(?:all|unique|distinct|seen|known)_", "", field.name))
+            == given.name
         ):
-            return f"[*state.{field.name}, event.{given.name}]"
+            longer = f"[*state.{field.name}, event.{given.name}]"
+            if not {"unique", "distinct", "seen", "known"} & set(field.name.split("_")):
+                return longer
+            return f"state.{field.name} if event.{given.name} in state.{field.name} else {longer}"
     return None
 
 

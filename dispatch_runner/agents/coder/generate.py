@@ -83,4 +83,4 @@ def unwrapped(description: str) -> str:
     except (ValueError, RecursionError):
         return description
     texts = [text for text in value.values() if isinstance(text, str)] if value else []
-    return "\n\n".join(texts) or description
+    return "\n\n".join(f"{text.rstrip('.')}." for text in texts) or description

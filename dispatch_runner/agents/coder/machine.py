@@ -117,8 +117,8 @@ def _in_sentence(text: str) -> list[str]:
 
 def _linked(parts: list[str]) -> list[Step]:
     steps: list[Step] = []
-    for part in parts:
-        target, part = _target(part)
+    for listed in parts:
+        target, part = _target(listed)
         after = AFTER.match(part.strip())
         words = after.group("step") if after else part
         name = _step_name(words)
@@ -131,7 +131,7 @@ def _linked(parts: list[str]) -> list[Step]:
             else []
         )
         needs = [need for need in stated if need in before] or before[-1:]
-        steps.append(Step(name, " ".join(part.split())[:200], target, tuple(needs)))
+        steps.append(Step(name, " ".join(listed.split())[:200], target, tuple(needs)))
     return steps
 
 

@@ -57,6 +57,9 @@ STOP = re.compile(
     r"\b(?:with|using|from|into|over|via|by|and|then|in|to|for|that|which|given|where|when|through|against|on)\b|[,:;(.]",
     re.IGNORECASE,
 )
+CALLED = re.compile(r"^\W*(?:called|named)\s+[`'\"]?[\w-]+[`'\"]?[\s,:]*", re.IGNORECASE)
+NAMING = re.compile(r"\s+(?:called|named)\s+[`'\"]?[\w-]+[`'\"]?", re.IGNORECASE)
+ORDERED = re.compile(rf"^{ORDER}(?:(?:an?|the)\s+)?", re.IGNORECASE)
 MAX_SUMMARY = 240
 
 
@@ -178,22 +181,18 @@ def describe(text: str, class_name: str) -> str:
 
 def summarise(description: str) -> str:
     """The first sentence that says what the node does, without the order to write it."""
-    for sentence in sentences(description):
+    for each in sentences(description):
+        sentence = re.sub(r":\s+[^:]*(?:->|\u2192).*$", "", each)
         found = LEAD.match(sentence)
-        ordered = re.match(rf"{ORDER}", sentence, re.IGNORECASE)
         if found is None:
             return printable(sentence, MAX_SUMMARY)
-        link, after = (found["link"] or "").strip().lower(), found["after"]
-        if link in {"that", "which"} and not re.match(r"(?:that|which)\b", found["before"]):
-            return printable(after, MAX_SUMMARY)
-        bare = sentence[ordered.end() :] if ordered else sentence
-        if after and not re.match(r"(?:called|named)\b", after):
-            return printable(
-                re.sub(r"^(?:an?|the)\s+", "", bare, flags=re.IGNORECASE)
-                if bare != sentence
-                else bare,
-                MAX_SUMMARY,
-            )
+        after = CALLED.sub("", found["after"])
+        clause = re.sub(r"^(?:that|which)\s+", "", after)
+        linked = clause != after or (found["link"] or "").strip().lower() in {"that", "which"}
+        if linked and not re.match(r"(?:that|which)\b", found["before"]):
+            return printable(clause, MAX_SUMMARY)
+        if after:
+            return printable(ORDERED.sub("", NAMING.sub("", sentence)), MAX_SUMMARY)
     return printable(description, MAX_SUMMARY)
 
 

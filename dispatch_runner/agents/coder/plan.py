@@ -1,5 +1,6 @@
 """From what was read and asked to what is written: names settled, fields complete."""
 
+import builtins
 import re
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -37,7 +38,10 @@ class Plan:
 
     @property
     def error(self) -> str:
-        return f"{self.name}Error"
+        """The node's error class: not the name of one that is there already."""
+        named = f"{self.name}Error"
+        taken = named == "ValidationError" or hasattr(builtins, named)
+        return f"{self.name}{self.node_type}Error" if taken else named
 
     @property
     def codes(self) -> str:
@@ -58,7 +62,7 @@ def make_plan(
         )
     name, class_name = _name(reading, node_type, output_path, node_name)
     if len(words_of(reading.description)) < 2:
-        reading.description = f"The {node_type.lower()} node {name}"
+        reading.description = reading.summary = f"The {node_type.lower()} node {name}"
     operations = reading.operations if node_type == "Effect" else []
     inputs, outputs = _fields(reading, operations, node_type)
     input_model, output_model = _models(reading, name)

@@ -112,6 +112,13 @@ RETRIES = re.compile(
     r"\b(?:retr(?:y|ies|ied|ying)[^.;]{0,30}?(?:up to|at most)?|up to|at most)\s+(\d+)\s*(?:times|retries|attempts)",
     re.IGNORECASE,
 )
+TIMEOUT = re.compile(
+    r"\b(?:times? out (?:after|in)|timeout(?: of| is|:)?|gives? up after|within|no longer than|aborts? after)\s+"
+    r"(?P<number>\d{1,6}(?:\.\d+)?)\s*-?(?P<unit>seconds?|s\b|minutes?|milliseconds?|ms\b)",
+    re.IGNORECASE,
+)
+UNITS = {"s": 1.0, "se": 1.0, "mi": 60.0, "ms": 0.001}
+MAX_TIMEOUT = 86_400.0
 WORD_NUMBERS = {
     "once": "1 times",
     "twice": "2 times",
@@ -323,10 +330,14 @@ def _read_policies(reading: Reading) -> None:
     text = reading.text
     for word, spelled in WORD_NUMBERS.items():
         text = text.replace(word, spelled)
+    limit = TIMEOUT.search(text)
+    seconds = float(limit["number"]) * UNITS[limit["unit"][:2]] if limit else None
     found = RETRIES.search(text)
     if found:
         again = re.search(r"attempts", found.group(0)) is None
         reading.retry = Retry(max_attempts=min(10, int(found.group(1)[:3]) + again))
     elif re.search(r"\b(?:no|without|never) retr(?:y|ies)\b", text):
         reading.retry = Retry(max_attempts=1)
+    if seconds and seconds < MAX_TIMEOUT:
+        reading.retry = replace(reading.retry, timeout_seconds=seconds)
     reading.idempotent = not re.search(r"\b(?:not|non-?)\s?idempotent\b", text)

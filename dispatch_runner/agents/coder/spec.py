@@ -130,6 +130,8 @@ class Retry:
     max_attempts: int = 3
     base_delay_seconds: float = 0.5
     max_delay_seconds: float = 30.0
+    timeout_seconds: float | None = None
+    """Limit of one try, where the contract states one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ BY_NAME: tuple[tuple[str, FieldType], ...] = (
     ((r"success|succeeded|valid|found|passed|ok|enabled|dry_run|overwrite|strict|verbose|equal|"
      r"healthy|active|completed|changed|inserted|created|deleted|case_sensitive|lowercase|uppercase|"
      r"delivered|acknowledged|approved|matches|exists"), BOOLEAN),
+    (r"(?:average|mean|median|avg|stdev|variance)_\w+|\w+_(?:average|mean|median|avg)", NUMBER),
     (r"(?:\w+_)?headers|labels|environment|env", FieldType("dict", TEXT)),
     (r"(?:counts?|totals?)_(?:by|per)_\w+", FieldType("dict", INTEGER)),
     (r"\w+_by_\w+", FieldType("dict", JSON)),

@@ -62,7 +62,7 @@ def literal(value: object) -> str:
 
 def printable(text: str, limit: int) -> str:
     """One line of text that a person can read: whatever does not print becomes a space."""
-    cut = text if len(text) <= limit else text[:limit].rstrip() + "..."
+    cut = text if len(text) <= limit else text[:limit].rpartition(" ")[0].rstrip(" ,;:(") + " ..."
     return " ".join("".join(c if c.isprintable() else " " for c in cut).split())
 
 
@@ -74,8 +74,10 @@ def docstring(text: str) -> str:
 
 def sentence(text: str) -> str:
     """The text with a capital at its start and one full stop at its end."""
-    bare = text.strip().rstrip(".:;,")
-    return f"{bare[:1].upper()}{bare[1:]}." if bare else ""
+    bare = text.strip()
+    stop = "" if bare.endswith("...") else "."
+    bare = bare if not stop else bare.rstrip(".:;,")
+    return f"{bare[:1].upper()}{bare[1:]}{stop}" if bare else ""
 
 
 def base_verb(word: str) -> str:

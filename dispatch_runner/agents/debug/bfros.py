@@ -199,17 +199,15 @@ def _solution(top: Candidate | None, findings: Sequence[Finding]) -> OptimalSolu
 
 
 def _found_by_mutation(repair: Repair, place: str) -> OptimalSolution:
+    decide = "decide whether that is what the code should do: it was found by trying"
+    if repair.others:
+        shown = ", ".join(f"`{other}`" for other in repair.others)
+        decide += f", and with these the tests pass, too: {shown}"
     return OptimalSolution(
         determined=False,
         description=f"found by mutation, tests passed {repair.passed}/{repair.total}: "
         f"`{repair.after}` instead of `{repair.before}` ({place})",
-        steps=[
-            f"change line {repair.line} to `{repair.after}` ({repair.operator})",
-            (
-                "decide whether that is what the code should do: it was found by trying, and other "
-                "changes may pass the same tests"
-            ),
-        ],
+        steps=[f"change line {repair.line} to `{repair.after}` ({repair.operator})", decide],
     )
 
 

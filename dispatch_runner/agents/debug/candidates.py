@@ -29,6 +29,8 @@ class Repair:
     passed: int
     total: int
     """Of how many tests that ran with it."""
+    others: tuple[str, ...]
+    """Other changes of the line with which the same tests pass, at most 3."""
 
 
 @dataclass(slots=True)

@@ -36,7 +36,7 @@ from dispatch_runner.models import ErrorType
 
 SHARE_OBSERVING = 0.4
 """Of the task's time, for running all tests once."""
-SHARE_MUTATING = 0.8
+SHARE_MUTATING = 0.7
 """Of what is then left, for mutants."""
 MOST_MUTATING = 120.0
 """Seconds."""
@@ -187,11 +187,11 @@ def report(deep: Deep) -> TestRun:
 
 
 def _failed(test: SeenTest) -> FailedTest:
-    lines = test.text.strip().splitlines()
+    said = [line for line in test.text.splitlines() if line[:1].strip() and ":" in line]
     return FailedTest(
         test=test.name,
         outcome=test.outcome,
-        message=lines[-1][:MOST_TEXT] if lines and test.outcome == "failed" else "",
+        message=said[-1][:MOST_TEXT] if said and test.outcome == "failed" else "",
         seconds=round(test.seconds, 3),
     )
 

@@ -36,6 +36,7 @@ ENOUGH_MUTANTS = 8
 MOST_LINES = 60
 MOST_MUTANTS = 6_000
 MOST_PASSING = 60
+MOST_OTHERS = 3
 LEAST_SHARE = 0.3
 """Lines with less of the highest suspicion are not mutated, nor named for it."""
 
@@ -113,6 +114,7 @@ def add_spectrum(material: Material, observed: Observed) -> None:
         counts, path = item.counts, item.code.source.path
         candidate = _candidate(material, item.code, item.line)
         candidate.tested = True
+        candidate.check = candidate.check or _stop(observed, path, item.line)
         dstar = "infinite" if counts.dstar == float("inf") else f"{counts.dstar:.2f}"
         candidate.speak_for(
             f"{counts.failed} of {counts.all_failed} failing and {counts.passed} of "
@@ -124,6 +126,14 @@ def add_spectrum(material: Material, observed: Observed) -> None:
             candidate.speak_for(
                 f"it still ran when {_tests(hung)} that hung had to be stopped", STILL_RAN
             )
+
+
+def _stop(observed: Observed, path: str, line: int) -> str:
+    """How to look at a line in a failing test that runs it."""
+    real = os.path.realpath(path)
+    running = [test for test in observed.failing if line in test.lines.get(real, NONE)]
+    name = (running or observed.failing)[0].name
+    return f"stop `{name}` at line {line} and compare the values there with what they should be"
 
 
 def _tests(count: int) -> str:
@@ -200,7 +210,8 @@ def _add_line(
 ) -> None:
     candidate.tested = True
     mending = sorted(
-        (item for item in tried if item.fixed), key=lambda item: -strength(item, trials)
+        (item for item in tried if item.fixed),
+        key=lambda item: (-strength(item, trials), len(item.mutant.text), item.mutant.text),
     )
     if not mending:
         if len(tried) >= ENOUGH_MUTANTS:
@@ -216,7 +227,8 @@ def _add_line(
         candidate.speak_for(said, strength(best, trials))
         return
     full = [item for item in mending if mends_all(item, trials)]
-    candidate.repair = repair(best, trials, source)
+    candidate.repair = repair(full, trials, source)
+    candidate.check = f"decide whether line {best.mutant.line} should read `{candidate.repair.after}`, and run all tests"
     said = f"{_change(best.mutant, source)} makes {candidate.repair.tests}"
     if len(full) > 1:
         said += f"; {len(full) - 1} other changes of the line do, too"
@@ -258,9 +270,11 @@ def _lines(mutant: Mutant, source: Source) -> tuple[str, str]:
     )[:200]
 
 
-def repair(item: Judged, trials: Trials, source: Source) -> Repair:
-    """A change that makes all tests pass, for people."""
+def repair(full: Sequence[Judged], trials: Trials, source: Source) -> Repair:
+    """The first of the changes of a line that make all tests pass, for people."""
+    item = full[0]
     before, after = _lines(item.mutant, source)
+    others = [_lines(other.mutant, source)[1] for other in full[1:]]
     total = len(trials.failing) + item.ran_passing
     return Repair(
         line=item.mutant.line,
@@ -271,6 +285,7 @@ def repair(item: Judged, trials: Trials, source: Source) -> Repair:
         f"{item.ran_passing} that passed",
         passed=total,
         total=total,
+        others=tuple(dict.fromkeys(others))[:MOST_OTHERS],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 
 from dispatch_runner.analysis.onex.module import Module
 from dispatch_runner.analysis.onex.purity import Place
@@ -29,8 +30,7 @@ def undescribed_fields(module: Module) -> Iterator[Place] | None:
     return (
         (field.lineno, f"field '{name}.{target}' has no description")
         for name, tree in models
-        for field, target in _fields(tree)
-        if not _is_described(field, tree)
+        for field, target in _undescribed(tree)
     )
 
 
@@ -107,18 +107,27 @@ def _fields(tree: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign, str]]:
                 yield statement, name
 
 
-def _is_described(field: ast.AnnAssign, tree: ast.ClassDef) -> bool:
-    for part in (field.annotation, field.value):
-        for node in ast.walk(part) if part is not None else ():
-            if isinstance(node, ast.keyword) and node.arg == "description":
-                return True
-    return _setting(tree, "use_attribute_docstrings") is True and _documented(field, tree)
+def _undescribed(tree: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign, str]]:
+    documented: set[ast.stmt] = set()
+    if _setting(tree, "use_attribute_docstrings") is True:
+        documented = {field for field, text in pairwise(tree.body) if _is_text(text)}
+    for field, name in _fields(tree):
+        if field not in documented and not _has_description(field):
+            yield field, name
 
 
-def _documented(field: ast.AnnAssign, tree: ast.ClassDef) -> bool:
-    index = tree.body.index(field) + 1
-    match tree.body[index : index + 1]:
-        case [ast.Expr(value=ast.Constant(value=str()))]:
+def _has_description(field: ast.AnnAssign) -> bool:
+    parts = [part for part in (field.annotation, field.value) if part is not None]
+    return any(
+        isinstance(node, ast.keyword) and node.arg == "description"
+        for part in parts
+        for node in ast.walk(part)
+    )
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())):
             return True
         case _:
             return False

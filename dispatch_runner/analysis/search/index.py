@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from dispatch_runner.analysis.search.files import Entry, list_files, look_at
 from dispatch_runner.analysis.search.store import Found, SearchProblem, Store
+from dispatch_runner.paths import temporary_folder
 
 __all__ = ["Hit", "SearchIndex", "SearchProblem", "cache_folder"]
 
@@ -113,7 +114,11 @@ def _batches(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def cache_folder() -> Path:
-    """Where indexes are kept: `dispatch-runner/search` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path("~/.cache").expanduser()  # noqa: PTH117
-    return base / "dispatch-runner" / "search"
+    """Where indexes are kept: `dispatch-runner/search` in the user's cache folder; for a user without a
+    home a folder of its own among the temporary ones."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # noqa: PTH117 - a text that may be empty
+        base = os.path.expanduser("~/.cache")  # noqa: PTH111 - no home is no error
+    if not os.path.isabs(base):  # noqa: PTH117
+        base = f"{temporary_folder()}/cache-{os.geteuid()}"
+    return Path(base) / "dispatch-runner" / "search"

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from dispatch_runner.models import JsonObject
 
-MOST_CONTENT = 2_000_000
+MOST_CONTENT = 1_000_000
 MOST_RESULTS = 50
 
 

@@ -147,7 +147,7 @@ def _scored(parts: dict[str, Score], whole: Score) -> JsonObject:
         "quality_score_explained": whole.as_json(),
         "quality_metrics": {name: each["score"] for name, each in told.items()},
         "explanations": told,
-        "maintainability": {"score": upkeep["score"], "factors": upkeep},
+        "maintainability": {"score": upkeep["score"], "factors": {"index": upkeep.get("index")}},
         "architectural_era": "not_assessed",
     }
 

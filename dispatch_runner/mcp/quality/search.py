@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -101,7 +102,8 @@ def _unsearchable(folder: Path) -> str:
         return "it is no folder"
     if folder in {Path(temporary_folder()).resolve(), Path("/")}:
         return "it belongs to no project"
-    return "it is a whole home folder" if folder == Path("~").expanduser().resolve() else ""
+    home = os.path.expanduser("~")  # noqa: PTH111 - no home is no error
+    return "it is a whole home folder" if folder == Path(home).resolve() else ""
 
 
 def _kind(path: Path) -> str:

@@ -3,7 +3,8 @@
 import textwrap
 
 from dispatch_runner.agents.coder.plan import Plan
-from dispatch_runner.agents.coder.recipes import Body, Question, answer
+from dispatch_runner.agents.coder.recipes.answers import answer
+from dispatch_runner.agents.coder.recipes.question import Body, Question
 from dispatch_runner.agents.coder.spec import FieldSpec
 from dispatch_runner.agents.coder.words import identifier, literal, sentence
 from dispatch_runner.agents.coder.write.module import Module, doc
@@ -34,7 +35,7 @@ def write_compute(plan: Plan) -> Module:
 def _write_field(plan: Plan, module: Module, field: FieldSpec) -> None:
     """The function that computes one output field, or says that it is open."""
     annotation = module.annotation(field.type, field.name)
-    body = answer(Question(field, plan.inputs, plan.reading.text))
+    body = answer(Question(field, plan.inputs, plan.reading.text, plan.outputs))
     if body is None:
         message = f"how {field.name!r} follows from the input is not stated"
         module.open(field.name, message)
@@ -82,7 +83,7 @@ def _write_class(plan: Plan, module: Module) -> None:
         constructor = f"    def __init__(self, {', '.join(parameters)}) -> None:\n        {'; '.join(lines)}\n\n"
     module.add(f'''
 class {plan.class_name}{bases}:
-    {doc(sentence(plan.reading.description))}
+    {doc(sentence(plan.reading.summary))}
 
 {constructor}    async def {plan.method}(self, contract: {plan.input_model}) -> {plan.output_model}:
         """Computes the output. Raises `{plan.error}` when the input has no result."""

@@ -1,5 +1,6 @@
 """Writes Effect nodes: a protocol for the outside thing, bounded retries, an idempotency key."""
 
+from dispatch_runner.agents.coder.naming import GIVING
 from dispatch_runner.agents.coder.plan import Plan
 from dispatch_runner.agents.coder.spec import FieldSpec, FieldType, Operation
 from dispatch_runner.agents.coder.words import (
@@ -32,11 +33,17 @@ def write_effect(plan: Plan) -> Module:
 
 def _single(plan: Plan) -> Operation:
     """The one thing that a node does whose contract lists no operations: the name's verb."""
-    words = [word.lower() for word in words_of(plan.name)]
-    described = list(words_of(plan.reading.description.partition(" that ")[2])[:1])
-    verb = base_verb(described[0]) if described else words[-1] if words else "call"
+    words = words_of(plan.reading.summary)[:1]
+    third_person = (
+        words
+        and base_verb(words[0]) not in GIVING
+        and words[0].endswith("s")
+        and base_verb(words[0]) != words[0].lower()
+    )
+    named = words_of(plan.name)
+    verb = base_verb(words[0]) if third_person else named[-1].lower() if named else "call"
     return Operation(
-        identifier(verb, "call"), plan.reading.description, idempotent=plan.reading.idempotent
+        identifier(verb, "call"), plan.reading.summary, idempotent=plan.reading.idempotent
     )
 
 
@@ -49,11 +56,16 @@ class {plan.name}UnavailableError(Exception):
 
 def _write_retry(plan: Plan, module: Module) -> None:
     retry = plan.reading.retry
-    fields = (
+    fields: tuple[FieldSpec, ...] = (
         FieldSpec("max_attempts", FieldType("int"), "tries in all", retry.max_attempts, True, (("ge", 1), ("le", 10))),
         FieldSpec("base_delay_seconds", FieldType("float"), "wait before the second try", retry.base_delay_seconds, True, (("ge", 0.0),)),
         FieldSpec("max_delay_seconds", FieldType("float"), "longest wait", retry.max_delay_seconds, True, (("ge", 0.0),)),
     )  # fmt: skip
+    if retry.timeout_seconds is not None:
+        limit = FieldSpec(
+            "timeout_seconds", FieldType("float"), "limit of one try", retry.timeout_seconds, True, (("gt", 0.0),)
+        )  # fmt: skip
+        fields = (*fields, limit)
     module.model("ModelRetryPolicy", "How often and how patiently the outside is tried again", fields, methods='''
 def delay(self, attempt: int) -> float:
     """Seconds to wait after a failed try, counted from 1: doubled each time, within the limit."""
@@ -128,7 +140,7 @@ def _write_class(plan: Plan, module: Module, operations: tuple[Operation, ...]) 
     start = "".join(f"        {line}\n" for line in lines)
     module.add(f'''
 class {plan.class_name}{bases}:
-    {doc(sentence(plan.reading.description))}
+    {doc(sentence(plan.reading.summary))}
 
     def __init__({signature}) -> None:
 {start}        self._client = client
@@ -144,8 +156,8 @@ class {plan.class_name}{bases}:
         attempts = {_attempts(plan, operations)}
         for attempt in range(1, attempts + 1):
             try:
-                return await self._do(contract, key)
-            except {plan.name}UnavailableError as error:
+                {_try(plan, module)}
+            except {_caught(plan)} as error:
                 if attempt == attempts:
                     raise {plan.error}(
                         {plan.codes}.UNAVAILABLE, f"gave up after {{attempt}} tries", contract.correlation_id
@@ -161,6 +173,31 @@ class {plan.class_name}{bases}:
 {_dispatch(plan, operations)}
 {module.lifecycle(plan.input_model)}
 ''')
+
+
+def _limit(plan: Plan) -> str:
+    """How long one try may take, as an expression; empty: as long as the client lets it."""
+    given = [
+        f.name for f in plan.inputs if f.name == "timeout_seconds" and f.type == FieldType("float")
+    ]
+    if given:
+        return f"contract.{given[0]}"
+    return "self._retry.timeout_seconds" if plan.reading.retry.timeout_seconds is not None else ""
+
+
+def _try(plan: Plan, module: Module) -> str:
+    if not _limit(plan):
+        return "return await self._do(contract, key)"
+    module.use("asyncio", "timeout")
+    return f"async with timeout({_limit(plan)}):\n                    return await self._do(contract, key)"
+
+
+def _caught(plan: Plan) -> str:
+    return (
+        f"({plan.name}UnavailableError, TimeoutError)"
+        if _limit(plan)
+        else f"{plan.name}UnavailableError"
+    )
 
 
 def _attempts(plan: Plan, operations: tuple[Operation, ...]) -> str:

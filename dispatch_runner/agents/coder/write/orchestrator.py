@@ -22,10 +22,10 @@ def write_orchestrator(plan: Plan) -> Module:
     members = module.enum(
         f"Enum{plan.name}Step", f"The steps of {plan.class_name}", [step.name for step in steps]
     )
-    _write_models(plan, module)
+    _write_models(plan, module, steps)
     _write_protocols(plan, module)
     _write_table(plan, module, steps, members)
-    _write_class(plan, module)
+    _write_class(plan, module, steps)
     module.open(
         f"Protocol{plan.name}Dispatcher", "who carries out an action is given to the constructor"
     )
@@ -39,7 +39,7 @@ def _placeholder(plan: Plan, module: Module) -> list[Step]:
     return [Step(name, plan.reading.description)]
 
 
-def _write_models(plan: Plan, module: Module) -> None:
+def _write_models(plan: Plan, module: Module, steps: list[Step]) -> None:
     module.use("pydantic", "JsonValue", "Field")
     module.use("uuid", "UUID")
     module.model(f"Model{plan.name}Lease", "The right to issue actions: one holder at a time, each with a higher epoch", (), [
@@ -58,9 +58,16 @@ def _write_models(plan: Plan, module: Module) -> None:
         plan.outputs,
         [module.correlation(given=True)],
     )
+    targets = (
+        [
+            'target: str = Field(description="the node that carries it out; empty: the dispatcher knows")'
+        ]
+        if any(step.target for step in steps)
+        else []
+    )
     module.model(f"Model{plan.name}Action", "What a step asks another node to do, under a lease", (), [
         f'step: Enum{plan.name}Step = Field(description="which step")',
-        'target: str = Field(description="the node that carries it out; empty: the dispatcher knows")',
+        *targets,
         'payload: dict[str, JsonValue] = Field(description="the input and what earlier steps gave")',
         f'lease: Model{plan.name}Lease = Field(description="under which it is issued")',
         module.correlation(given=True),
@@ -105,6 +112,8 @@ def _write_table(plan: Plan, module: Module, steps: list[Step], members: dict[st
         f"STEPS: dict[{enum}, tuple[{enum}, ...]] = {{\n{rows}}}\n"
         '"""Each step with those that must have ended before it; a step stands after what it needs."""'
     )
+    if not any(step.target for step in steps):
+        return
     targets = "".join(
         f"    {members[step.name]}: {literal(step.target)},\n" for step in steps if step.target
     )
@@ -142,7 +151,9 @@ def _value(field: FieldSpec, plan: Plan) -> str | None:
     return f"contract.{same.name}" if same else None
 
 
-def _write_class(plan: Plan, module: Module) -> None:
+def _write_class(plan: Plan, module: Module, steps: list[Step]) -> None:
+    targeted = any(step.target for step in steps)
+    target = '            target=TARGETS.get(step, ""),\n' if targeted else ""
     module.use("asyncio", "Task", "TaskGroup")
     module.use("pydantic", "ValidationError")
     name, step = plan.name, f"Enum{plan.name}Step"
@@ -159,7 +170,7 @@ def _write_class(plan: Plan, module: Module) -> None:
     start = "".join(f"        {line}\n" for line in lines)
     module.add(f'''
 class {plan.class_name}{bases}:
-    {doc(sentence(plan.reading.description))}
+    {doc(sentence(plan.reading.summary))}
 
     def __init__({signature}) -> None:
 {start}        self._dispatcher = dispatcher
@@ -205,8 +216,7 @@ class {plan.class_name}{bases}:
             )
         action = Model{name}Action(
             step=step,
-            target=TARGETS.get(step, ""),
-            payload={{"input": contract.model_dump(mode="json"), "results": given}},
+{target}            payload={{"input": contract.model_dump(mode="json"), "results": given}},
             lease=lease,
             correlation_id=contract.correlation_id,
         )

@@ -4,7 +4,7 @@ import re
 import textwrap
 from dataclasses import dataclass, replace
 
-from dispatch_runner.agents.coder.folds import FIGURES, Facts, counting_names, fold
+from dispatch_runner.agents.coder.folds import FIGURES, Facts, counting_names, figure_of, fold
 from dispatch_runner.agents.coder.plan import Plan
 from dispatch_runner.agents.coder.spec import (
     TEXT,
@@ -14,6 +14,7 @@ from dispatch_runner.agents.coder.spec import (
     Machine,
     Transition,
 )
+from dispatch_runner.agents.coder.types import type_of_name
 from dispatch_runner.agents.coder.words import identifier, literal, sentence
 from dispatch_runner.agents.coder.write.module import Module, doc
 
@@ -41,7 +42,8 @@ class Shape:
 def write_reducer(plan: Plan) -> Module:
     """The module of a Reducer node."""
     module = Module(plan)
-    module.error({"invalid_transition": "the state does not take this event"})
+    if plan.reading.machine:
+        module.error({"invalid_transition": "the state does not take this event"})
     shape = _shape(plan, module)
     _write_models(plan, module, shape)
     if shape.machine:
@@ -93,6 +95,16 @@ def _shape(plan: Plan, module: Module) -> Shape:
     )
 
 
+def _sized(field: FieldSpec, event: tuple[FieldSpec, ...]) -> FieldSpec:
+    """A figure of the event's numbers is of their type, where only its name told one."""
+    source = figure_of(field, event)
+    if source is None or field.type.plain() != type_of_name(field.name).plain():
+        return field
+    return replace(
+        field, type=replace(field.type, base="float" if _is_mean(field) else source.type.base)
+    )
+
+
 def _measured(field: FieldSpec, plan: Plan) -> FieldSpec:
     """An event's `value` is a number where the state keeps figures of it."""
     kept = {word for f in (*plan.reading.state_fields, *plan.outputs) for word in f.name.split("_")}
@@ -107,7 +119,7 @@ def _state(
     """The fields of the state, each with the value that it starts from."""
     named = [*plan.reading.state_fields]
     named += [field for field in plan.outputs if all(field.name != other.name for other in named)]
-    kept = [_started(field) for field in named if field.name not in NOT_STATE]
+    kept = [_started(_sized(field, event)) for field in named if field.name not in NOT_STATE]
     if not kept and not machine:
         kept = [FieldSpec("event_count", FieldType("int"), "events seen", 0, True, (("ge", 0),))]
         module.open("state", "the contract names no field of the state; it counts the events")
@@ -357,13 +369,13 @@ def _write_class(plan: Plan, module: Module) -> None:
         if plan.reading.machine
         else ""
     )
-    module.add(f'''
+    module.add(f"""
 class {plan.class_name}{bases}:
-    {doc(sentence(plan.reading.description))}
+    {doc(sentence(plan.reading.summary))}
 
 {constructor}    async def {plan.method}(self, contract: {plan.input_model}) -> {plan.output_model}:
-        """Folds one event into the state.{raised}"""
+        {doc("Folds one event into the state." + raised, 8)}
         state, intents = {_function(plan)}(contract.state, contract.event{extra})
         return {plan.output_model}(state=state, intents=intents, correlation_id=contract.correlation_id)
 {module.lifecycle(plan.input_model)}
-''')
+""")

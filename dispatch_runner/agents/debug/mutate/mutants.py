@@ -151,7 +151,10 @@ def _sites(statement: ast.stmt, scope: Scope) -> Iterator[tuple[Site, bool]]:
 def _written(change: Change, parent: ast.AST, around: str) -> str:
     """The new expression, in parentheses where it may need them; `around`: the characters beside it."""
     text = ast.unparse(change.new)
-    if isinstance(change.new, ATOMS) or isinstance(parent, (*OPEN, ast.stmt)) or around == "()":
+    binds = isinstance(change.new, ast.BinOp) and isinstance(parent, ast.Compare)
+    if isinstance(change.new, ATOMS) or isinstance(parent, (*OPEN, ast.stmt)) or binds:
+        return text
+    if around == "()":
         return text
     return f"({text})"
 

@@ -90,7 +90,7 @@ def run_all(
 ) -> None:
     """Runs each work in a copy of its own, so many at once, none longer than `seconds`.
 
-    `finished` is told what each sent (empty when it was killed) and says whether to go on.
+    `finished` is told what each sent before it ended or was killed, and says whether to go on.
     """
     waiting = iter(works)
     running: dict[int, tuple[int, Fork, float]] = {}
@@ -116,8 +116,6 @@ def _ended(running: dict[int, tuple[int, Fork, float]]) -> Iterable[tuple[int, F
     done = [reader for reader in ready if not running[reader][1].read()]
     now = time.monotonic()
     late = [reader for reader in running if reader not in done and running[reader][2] <= now]
-    for reader in late:
-        running[reader][1].data = b""
     ended = []
     for reader in (*done, *late):
         number, fork, _ = running.pop(reader)

@@ -64,7 +64,7 @@ class Probe:
 
         fork = Fork(work, max(self.job.left, 0))
         try:
-            for _ in follow(fork, self._patience(mutant)):
+            for _ in follow(fork, self._patience()):
                 pass
         finally:
             fork.end()
@@ -100,13 +100,14 @@ class Probe:
         fork = Fork(work, max(self.job.left, 0))
         silent = False
         try:
-            for _ in follow(fork, self.job.test_seconds + SILENT_SECONDS):
+            patience = min(self.job.test_seconds + SILENT_SECONDS, max(self.job.left, 0))
+            for _ in follow(fork, patience):
                 if self.job.left <= 0:
                     return len(items)
             silent = not fork.data.endswith(b"end\n")
         finally:
             fork.end()
-        if not silent:
+        if not silent or self.job.left <= 0:
             return len(items)
         begun = first + max(fork.data.count(b"\n") - 1, 0)
         self.job.write(
@@ -166,7 +167,7 @@ class Probe:
         run_all(
             works(),
             workers=self.job.workers,
-            seconds=self._patience(control),
+            seconds=self._patience(),
             finished=self._judged,
         )
 
@@ -179,31 +180,34 @@ class Probe:
 
         return work
 
-    def _patience(self, mutant: Mutant) -> float:
-        """Seconds of the clock for a mutant: its limits are in processor seconds."""
-        return min(5 + 10 * self.job.test_seconds, max(self.job.left, 0.1))
+    def _patience(self) -> float:
+        """Seconds of the clock for a mutant, some of whose tests may run into their limits."""
+        return min(3 + 20 * self.job.test_seconds, max(self.job.left, 0.1))
 
     def _judge(self, items: list[pytest.Item], mutant: Mutant, send: Send) -> None:
-        """The failing tests, up to one that hangs; if one passes, the tests that passed before."""
+        """The failing tests, up to one that hangs; if one passes, the tests that passed before.
+
+        Sends what is known after each test: the process may not live to the end.
+        """
         by_id = {item.nodeid: item for item in items}
-        watch = Watch(processor=True)
-        fixed, broken, ran = [], [], 0
+        watch, control = Watch(processor=True), mutant.number < 0
+        fixed: list[str] = []
+        broken: list[str] = []
         for tried, test in enumerate(self.job.failing, 1):
             outcome = self._outcome(by_id.get(test), watch)
-            if outcome == "passed":
-                fixed.append(test)
-            elif (outcome == "hung" and mutant.number >= 0) or (
-                not fixed and tried >= FAILING_TRIED
-            ):
+            fixed += [test] if outcome == "passed" else []
+            hopeless = outcome == "hung" or (not fixed and tried >= FAILING_TRIED)
+            send(_line(fixed, broken, 0))
+            if hopeless and not control:
                 break
-        if fixed or mutant.number < 0:
-            for test in (self.job.passing[index] for index in mutant.passing):
-                ran += 1
-                if self._outcome(by_id.get(test), watch) != "passed":
-                    broken.append(test)
-                    if len(broken) > BROKEN_ENOUGH and mutant.number >= 0:
-                        break
-        send(json.dumps({"fixed": fixed, "broken": broken, "ran": ran}).encode())
+        ran = 0
+        wanted = mutant.passing if fixed or control else []
+        for ran, test in enumerate((self.job.passing[index] for index in wanted), 1):
+            broken += [test] if self._outcome(by_id.get(test), watch) != "passed" else []
+            send(_line(fixed, broken, ran))
+            if len(broken) > BROKEN_ENOUGH and not control:
+                break
+        send(_line(fixed, broken, ran, complete=True))
 
     def _outcome(self, item: pytest.Item | None, watch: Watch) -> str:
         if item is None:
@@ -211,6 +215,12 @@ class Probe:
         return run_test(item, None, watch, self.job.test_seconds, self.errors).outcome
 
     def _judged(self, number: int, data: bytes) -> bool:
-        seen: dict[str, Any] = json.loads(data) if data else {}
+        lines = data.rpartition(b"\n")[0].splitlines()
+        seen: dict[str, Any] = json.loads(lines[-1]) if lines else {}
         self.job.write({"kind": "mutant", "number": number, **seen})
         return self.job.left > 0
+
+
+def _line(fixed: list[str], broken: list[str], ran: int, *, complete: bool = False) -> bytes:
+    seen = {"fixed": fixed, "broken": broken, "ran": ran, "complete": complete}
+    return json.dumps(seen).encode() + b"\n"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Outcome = Literal["passed", "failed", "skipped", "hung"]
 LONGEST_TEXT = 20_000
+AGAIN = 0.05
+"""Seconds after which a test that went on is stopped again."""
 
 
 PROBE = str(Path(__file__).parent)
@@ -39,29 +41,39 @@ class Ran(NamedTuple):
 class Watch:
     """Raises `Stopped` in the main thread when a limit of seconds is over, again and again.
 
-    `processor` seconds are not used up by waiting, nor by what else the machine does.
+    With `processor`, the limit is one of processor seconds, which neither waiting uses up nor what
+    else the machine does; a test that waits has ten times as long, and a second, by the clock.
     """
 
     def __init__(self, *, processor: bool, half: Callable[[], None] | None = None) -> None:
-        self._timer = signal.ITIMER_PROF if processor else signal.ITIMER_REAL
-        self._signal = signal.SIGPROF if processor else signal.SIGALRM
+        self._processor = processor
         self._half = half
-        self.ticks = 0
+        self._ticks = 0
+        self.over = False
 
     def start(self, seconds: float) -> None:
-        self.ticks = 0
-        signal.signal(self._signal, self._tick)
-        signal.setitimer(self._timer, seconds / 2, seconds / 2)
+        self._ticks, self.over = 0, False
+        signal.signal(signal.SIGALRM, self._alarm)
+        if self._processor:
+            signal.signal(signal.SIGPROF, self._end)
+            signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
+            seconds = 10 * seconds + 1
+        signal.setitimer(signal.ITIMER_REAL, seconds / 2, seconds / 2)
 
     def stop(self) -> None:
-        signal.setitimer(self._timer, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
-    def _tick(self, number: int, frame: FrameType | None) -> None:
-        self.ticks += 1
-        if self.ticks > 1:
-            raise Stopped("the test ran longer than its limit")
+    def _alarm(self, number: int, frame: FrameType | None) -> None:
+        self._ticks += 1
+        if self._ticks > 1:
+            self._end(number, frame)
         if self._half is not None:
             self._half()
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.over = True
+        raise Stopped("the test ran longer than its limit")
 
 
 class Errors:
@@ -92,7 +104,7 @@ def run_test(
     finally:
         watch.stop()
     taken = time.perf_counter() - began
-    if watch.ticks > 1:
+    if watch.over:
         return Ran("hung", taken, _text(errors.last))
     if any(report.failed for report in reports):
         return Ran("failed", taken, _text(errors.last))
