@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import engine, latency, load, makespan, programs, startup
+from benchmarks import engine, latency, load, makespan, programs, quality, startup
 
 BENCHMARKS = {
     "startup": startup.main,
@@ -11,6 +11,7 @@ BENCHMARKS = {
     "latency": latency.main,
     "programs": programs.main,
     "load": load.main,
+    "quality": quality.main,
 }
 
 

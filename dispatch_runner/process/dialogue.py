@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 
-from dispatch_runner.process.ending import FIRST_PAUSE, LONGEST_PAUSE, end, end_strays
+from dispatch_runner.process.ending import FIRST_PAUSE, LONGEST_PAUSE, end_strays
 from dispatch_runner.process.family import MARKER
 from dispatch_runner.process.launch import Child, launch
 from dispatch_runner.process.output import OutputFile, watcher
@@ -107,8 +107,7 @@ async def dialogue(
             talk.hang_up()
             with anyio.CancelScope(shield=True):
                 await _wait_politely(child, grace_seconds, hurry)
-                if child.poll() is None:
-                    await end(child, grace_seconds=grace_seconds, hurry=hurry)
+                # the program too, if it is still there
                 await end_strays(child, grace_seconds=grace_seconds, hurry=hurry)
     finally:
         watcher.remove(stderr)

@@ -276,10 +276,10 @@ async def test_everything_that_is_wrong_with_arguments_is_told_at_once(
     quality: QualityTools,
 ) -> None:
     with pytest.raises(WrongArguments) as caught:
-        await quality.call("perform_rag_query", {"max_results": 0, "querry": "x"})
+        await quality.call("perform_rag_query", {"max_results": 0, "kwery": "x"})
     said = str(caught.value)
     assert "wrong arguments for 'perform_rag_query'" in said
-    for part in ("query: field required", "max_results: input should be", "querry: there is no"):
+    for part in ("query: field required", "max_results: input should be", "kwery: there is no"):
         assert part in said
 
 

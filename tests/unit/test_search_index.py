@@ -10,9 +10,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from dispatch_runner.analysis.search import Hit, SearchIndex, SearchProblem, query_words
+from dispatch_runner.analysis.search import Hit, SearchIndex, SearchProblem, query_words, store
 from dispatch_runner.analysis.search import index as index_module
 from dispatch_runner.analysis.search.chunks import chunks
+from dispatch_runner.analysis.search.files import Entry, read_text
 from dispatch_runner.analysis.search.store import expression
 from dispatch_runner.analysis.search.words import camel_words
 
@@ -39,6 +40,11 @@ def write(path: Path, text: str, moment: int = LONG_AGO) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     os.utime(path, (moment, moment))
+
+
+def index_file(tmp_path: Path) -> Path:
+    (file,) = (tmp_path / "cache").glob("*.sqlite")
+    return file
 
 
 async def places(index: SearchIndex, query: str, **options: str) -> list[tuple[str, int, int]]:
@@ -126,13 +132,12 @@ async def test_a_file_that_changed_within_its_time_stamp_is_read_again(make: Mak
     assert await places(index, "omega") == [("a.py", 1, 1)]
 
 
-async def test_a_file_that_was_only_touched_keeps_its_pieces(make: Make) -> None:
+async def test_a_file_that_was_only_touched_keeps_its_pieces(make: Make, tmp_path: Path) -> None:
     index = make(a_py="alpha = 1\n")
     await index.refresh()
 
     def rows() -> list[int]:
-        (file,) = index._store.file.parent.glob("*.sqlite")
-        with sqlite3.connect(file) as database:
+        with sqlite3.connect(index_file(tmp_path)) as database:
             return [row[0] for row in database.execute("SELECT id FROM chunks")]
 
     before = rows()
@@ -167,18 +172,20 @@ async def test_another_process_uses_the_same_index(make: Make, tmp_path: Path) -
 @pytest.mark.parametrize(
     "content", [b"", b"no database at all" * 100, b"SQLite format 3\0" + b"x" * 5000]
 )
-async def test_an_index_that_is_broken_is_made_anew(make: Make, content: bytes) -> None:
+async def test_an_index_that_is_broken_is_made_anew(
+    make: Make, tmp_path: Path, content: bytes
+) -> None:
     index = make(a_py="alpha = 1\n")
     await index.refresh()
-    index._store.file.write_bytes(content)
+    index_file(tmp_path).write_bytes(content)
     await index.refresh()
     assert await places(index, "alpha") == [("a.py", 1, 1)]
 
 
-async def test_an_index_of_another_format_is_made_anew(make: Make) -> None:
+async def test_an_index_of_another_format_is_made_anew(make: Make, tmp_path: Path) -> None:
     index = make(a_py="alpha = 1\n")
     await index.refresh()
-    with sqlite3.connect(index._store.file) as database:
+    with sqlite3.connect(index_file(tmp_path)) as database:
         database.execute("PRAGMA user_version = 99")
     await index.refresh()
     assert await places(index, "alpha") == [("a.py", 1, 1)]
@@ -202,26 +209,26 @@ async def test_a_folder_of_indexes_behind_a_link_is_refused(make: Make, tmp_path
 
 
 async def test_indexing_that_was_cancelled_goes_on_where_it_was(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index_module, "BATCH_FILES", 1)
     index = make(a_py="alpha = 1\n", b_py="beta = 1\n", c_py="gamma = 1\n")
-    update = index._store.update
-    updates: list[str] = []
+    read: list[str] = []
     with anyio.CancelScope() as scope:
 
-        def update_and_cancel(entries: list[index_module.Entry]) -> None:
-            updates.append(entries[0].path)
-            update(entries)
+        def read_and_cancel(root: str, entry: Entry) -> bytes | None:
+            read.append(entry.path)
             anyio.from_thread.run_sync(scope.cancel)
+            return read_text(root, entry)
 
-        index._store.update = update_and_cancel  # type: ignore[method-assign, assignment]
+        monkeypatch.setattr(store, "read_text", read_and_cancel)
         await index.refresh()
-    assert updates == ["a.py"]
-    assert set(index._store.known()) == {"a.py"}
-    del index._store.update
+    monkeypatch.setattr(store, "read_text", read_text)
+    assert read == ["a.py"]
+    with sqlite3.connect(index_file(tmp_path)) as database:
+        assert database.execute("SELECT path FROM files").fetchall() == [("a.py",)]
     await index.refresh()
-    assert set(index._store.known()) == {"a.py", "b.py", "c.py"}
+    assert len(await places(index, "alpha beta gamma")) == 3
 
 
 async def test_many_queries_at_once_build_the_index_once(make: Make) -> None:

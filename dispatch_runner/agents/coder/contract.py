@@ -25,6 +25,7 @@ from dispatch_runner.agents.coder.spec import (
     IntentRule,
     Machine,
     NodeType,
+    OpenPoint,
     Operation,
     Reading,
     Retry,
@@ -39,7 +40,7 @@ FAST_YAML = 16_384
 KEYS = frozenset({
     "node_type", "node_name", "contract_name", "contract_version", "node_version", "input_model",
     "output_model", "io_operations", "input_state", "output_state", "actions",
-    "state_transitions", "workflow_coordination", "workflow_definition", "workflow_name",
+    "state_transitions", "state_machine", "operations", "workflow_coordination", "workflow_definition", "workflow_name",
     "effect_operations", "capabilities",
     "definitions", "inputs", "outputs", "input", "output", "steps", "fields", "name",
     "description", "input_schema", "output_schema", "states", "transitions", "error_handling",
@@ -47,7 +48,7 @@ KEYS = frozenset({
 })  # fmt: skip
 TELLING = frozenset({
     "workflow_coordination", "workflow_definition", "state_transitions", "effect_operations",
-    "io_operations",
+    "io_operations", "state_machine",
 })  # fmt: skip
 """Keys that only a contract has: one is enough."""
 FENCE = re.compile(r"```[ \t]*(?:ya?ml|json)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL | re.IGNORECASE)
@@ -150,7 +151,9 @@ DESCRIPTIONS = (
 def _read_names(contract: Mapping, reading: Reading, text: str) -> None:
     spelled = first_text(contract, "node_name", "name", "contract_name", "tool_name")
     places = (text_of(at(contract, *path)) for path in NAME_PLACES)
-    machine = text_of(at(contract, "state_transitions", "state_machine_name"))
+    machine = text_of(at(contract, "state_transitions", "state_machine_name")) or text_of(
+        at(contract, "state_machine", "state_machine_name")
+    )
     of_machine = re.sub(r"Fsm$", "", strip_name(machine))
     spelled = spelled or next((found for found in places if found.strip()), "")
     reading.name = respell(strip_name(spelled), text) if spelled else of_machine
@@ -169,7 +172,11 @@ def _model_name(value: object) -> str:
 
 
 def _operations(contract: Mapping, reading: Reading) -> Iterator[Operation]:
-    listed = contract.get("io_operations") or at(contract, "effect_operations", "operations")
+    listed = (
+        contract.get("io_operations")
+        or at(contract, "effect_operations", "operations")
+        or contract.get("operations")
+    )
     for item in mappings(listed):
         name = first_text(
             item, "protocol_method", "operation", "operation_name", "name", "operation_type"
@@ -281,9 +288,14 @@ def _in_order(steps: dict[str, Step], reading: Reading) -> list[Step]:
     return [steps[name] for name in order]
 
 
+OWN_ACTIONS = frozenset({"state_update", "validation", "log", "logging"})
+"""Actions of a transition that are the reducer's own: nobody else is asked for them."""
+
+
 def _machine(contract: Mapping) -> Machine | None:
     fsm = (
         contract.get("state_transitions")
+        or contract.get("state_machine")
         or contract.get("fsm")
         or at(contract, "subcontracts", "fsm")
     )
@@ -300,6 +312,7 @@ def _machine(contract: Mapping) -> Machine | None:
             tuple(
                 identifier(first_text(action, "action_name", "name"))
                 for action in mappings(item.get("actions"))
+                if text_of(action.get("action_type")) not in OWN_ACTIONS
             ),
             tuple(
                 first_text(c, "expression", "condition_name", "name")
@@ -330,6 +343,18 @@ def _machine(contract: Mapping) -> Machine | None:
     return Machine(states, initial if initial in states else states[0], transitions, final)
 
 
+def _own_actions(contract: Mapping) -> list[str]:
+    """Names of the state updates that transitions ask for, each once."""
+    found = (
+        first_text(action, "action_name", "name")
+        for key in ("state_transitions", "state_machine", "fsm")
+        for item in mappings(at(contract, key, "transitions"))
+        for action in mappings(item.get("actions"))
+        if text_of(action.get("action_type")) == "state_update"
+    )
+    return [name for name in dict.fromkeys(found) if name]
+
+
 def _read_policies(contract: Mapping, reading: Reading) -> None:
     policy = at(contract, "error_handling", "retry_policy") or contract.get("retry_policy")
     if isinstance(policy, dict):
@@ -347,6 +372,13 @@ def _read_policies(contract: Mapping, reading: Reading) -> None:
             _seconds(policy, "max_delay", default=30.0),
             reading.retry.timeout_seconds,
         )
+    for intent in mappings(at(contract, "intent_emission", "intents")):
+        named = first_text(intent, "intent_type", "name")
+        message = "the contract lists the intent and not when it is emitted: it is not"
+        reading.open_points += [OpenPoint(printable(named, 80), message)] if named else []
+    for own in _own_actions(contract):
+        message = "the contract names an update of the state and not what it changes"
+        reading.open_points.append(OpenPoint(printable(own, 80), message))
     for intent in mappings(contract.get("intents")):
         reading.intents.append(IntentRule(identifier(first_text(intent, "name", "intent_type"))))
     reading.intents += [IntentRule(identifier(name)) for name in texts(contract.get("intents"))]

@@ -113,7 +113,7 @@ RETRIES = re.compile(
     re.IGNORECASE,
 )
 TIMEOUT = re.compile(
-    r"\b(?:times? out (?:after|in)|timeout(?: of| is|:)?|gives? up after|within|no longer than|aborts? after)\s+"
+    r"\b(?:times? out (?:after|in)|timeout(?: of| is|:)?|gives? up after|(?:answers?|responds?|repl(?:y|ies)) within|no longer than|aborts? after)\s+"
     r"(?P<number>\d{1,6}(?:\.\d+)?)\s*-?(?P<unit>seconds?|s\b|minutes?|milliseconds?|ms\b)",
     re.IGNORECASE,
 )
@@ -149,7 +149,8 @@ def read_prose(text: str, node_type: NodeType | None = None, *, sure_only: bool 
     _read_policies(reading)
     reading.machine = reading.machine or read_machine(cut)
     reading.steps = reading.steps or read_steps(cut)
-    reading.intents = reading.intents or read_intents(cut)
+    if not sure_only:
+        reading.intents = reading.intents or read_intents(cut)
     return reading
 
 

@@ -184,6 +184,8 @@ def _field_of_schema(name: str, entry: Mapping, reading: Reading) -> FieldSpec:
         default, has_default = convert_default(
             "empty" if spelled in ([], {}) else str(spelled), type_
         )
+    if entry.get("default_factory") in {"list", "dict"} and type_.base in {"list", "dict"}:
+        default, has_default = (), True
     if type_.optional and not has_default:
         default, has_default = None, True
     described = printable(text_of(entry.get("description")), 200)
@@ -205,6 +207,9 @@ def _schema_type(name: str, entry: Mapping) -> FieldType:
         return replace(inner, optional="null" in spelled)
     if entry.get("format") in FORMATS:
         return FORMATS[str(entry["format"])]
+    held = entry.get("item_type")
+    if spelled in {"array", "list"} and isinstance(held, str):
+        return list_of(_schema_type("item", {"type": held}).plain())
     if spelled == "array" and isinstance(entry.get("items"), dict):
         items = entry["items"]
         return list_of(_schema_type("item", items).plain() if isinstance(items, dict) else JSON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -41,6 +42,7 @@ SHARE_MUTATING = 0.7
 MOST_MUTATING = 120.0
 """Seconds."""
 MOST_FAILED = 50
+ERROR_LINE = re.compile(r"(?!Traceback )[A-Za-z_][\w.]*(?::|$)")
 MOST_TEXT = 500
 
 
@@ -187,7 +189,7 @@ def report(deep: Deep) -> TestRun:
 
 
 def _failed(test: SeenTest) -> FailedTest:
-    said = [line for line in test.text.splitlines() if line[:1].strip() and ":" in line]
+    said = [line for line in test.text.splitlines() if ERROR_LINE.match(line)]
     return FailedTest(
         test=test.name,
         outcome=test.outcome,

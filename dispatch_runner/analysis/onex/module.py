@@ -14,7 +14,7 @@ from dispatch_runner.analysis.pycode import PyCode, dotted_name
 NodeType = Literal["Effect", "Compute", "Reducer", "Orchestrator"]
 NODE_TYPES: tuple[NodeType, ...] = ("Effect", "Compute", "Reducer", "Orchestrator")
 NODE_NAME = re.compile(r"Node[A-Z][a-zA-Z0-9]+(Effect|Compute|Reducer|Orchestrator)")
-MOST_ANCESTORS = 100
+MOST_ANCESTORS = 20
 BASES = {
     "Model": frozenset({"BaseModel", "RootModel", "BaseSettings"}),
     "Enum": frozenset({"Enum", "StrEnum", "IntEnum", "Flag", "IntFlag"}),
@@ -74,7 +74,7 @@ class Module:
                 yield name, tree
 
     def ancestors(self, name: str) -> set[str]:
-        """The names of the bases of a class that this module knows of, some hundred at most."""
+        """The names of the bases of a class that this module knows of, some twenty at most."""
         found: set[str] = set()
         waiting = [name]
         while waiting and len(found) < MOST_ANCESTORS:

@@ -321,9 +321,10 @@ def _write_reduce(plan: Plan, module: Module, shape: Shape) -> None:
         lines += _machine_lines(plan, shape.machine)
         arguments.insert(0, f"{CURRENT}=TRANSITIONS[key]")
     lines.append(f"new_state = {state}({', '.join(arguments)})")
-    lines.append(f"intents: list[{intent}] = []")
     if shape.machine and any(t.intents for t in shape.machine.transitions):
-        lines.append(f"intents += [{intent}(kind=kind) for kind in INTENTS.get(key, ())]")
+        lines.append(f"intents = [{intent}(kind=kind) for kind in INTENTS.get(key, ())]")
+    else:
+        lines.append(f"intents: list[{intent}] = []")
     for rule in shape.rules:
         lines.append(f"if _wants_{rule.name.strip('_')}(new_state, event):")
         lines.append(f"    intents.append({intent}(kind={shape.intents[rule.name]}))")

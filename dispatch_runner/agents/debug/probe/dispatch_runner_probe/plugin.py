@@ -84,7 +84,8 @@ class Probe:
         else:
             self.job.write({"kind": "imported", "lines": self.lines.seen()})
             self._run_tests(session.items[: self.job.most_tests])
-            self.job.write({"kind": "end", "collected": len(session.items)})
+            if self.job.left > 0:
+                self.job.write({"kind": "end", "collected": len(session.items)})
         return True
 
     def _run_tests(self, items: list[pytest.Item]) -> None:
