@@ -100,6 +100,25 @@ class NodePageReducer:
     assert broken(text) == []
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "os.remove(a)", "rq.get(a)", "run(a)", "urllib.request.urlopen(a)", "open(a)",
+        "pathlib.Path(a).read_text()",
+    ],
+)  # fmt: skip
+def test_input_and_output_are_known_by_what_was_imported(statement: str) -> None:
+    text = f"""import os, pathlib, urllib.request
+import requests as rq
+from subprocess import run
+class NodeDoorReducer:
+    async def execute_reduction(self, a: str) -> None:
+        {statement}
+        os.path.join(a, a)
+"""
+    assert broken(text) == [("reducer-pure", 6)]
+
+
 def test_a_name_of_our_own_is_no_input_or_output() -> None:
     text = """class NodeDoorReducer:
     async def execute_reduction(self, socket: str, requests: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The index of a folder: what is found, how it follows the files, and what it survives."""
 
+import fcntl
 import os
 import sqlite3
 import stat
@@ -206,6 +207,20 @@ async def test_a_folder_of_indexes_behind_a_link_is_refused(make: Make, tmp_path
     with pytest.raises(SearchProblem, match="is not a folder of this user"):
         await make(a_py="alpha = 1\n").refresh()
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+async def test_an_index_that_others_hold_for_too_long_is_a_problem(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = make(a_py="alpha = 1\n")
+    await index.refresh()
+    monkeypatch.setattr(store, "LOCK_SECONDS", 0.0)
+    (lock,) = (tmp_path / "cache").glob("*.lock")
+    with lock.open() as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(SearchProblem, match="another process holds it for too long"):
+            await index.refresh()
+    await index.refresh()
 
 
 async def test_indexing_that_was_cancelled_goes_on_where_it_was(

@@ -70,8 +70,14 @@ OPERATORS = {
 }  # fmt: skip
 
 
-def read_steps(text: str) -> list[Step]:
-    """The steps of a workflow, in order, each needing the one before unless the text says otherwise."""
+def read_steps(text: str, *, sure_only: bool = False) -> list[Step]:
+    """The steps of a workflow, in order, each needing the one before unless the text says otherwise.
+
+    `sure_only`: the text describes a contract, so that only `first ..., then ...` tells steps.
+    """
+    if sure_only:
+        told = _in_sentence(text) if len(ORDERED.findall(text)) > 1 else []
+        return _linked([part for part in told if words_of(part)][:MAX_STEPS])
     listed = STEPS.search(text)
     chain = max(CHAIN.findall(text), key=len, default="")
     if listed and not ARROW.search(listed.group("what")):

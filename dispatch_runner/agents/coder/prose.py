@@ -148,7 +148,7 @@ def read_prose(text: str, node_type: NodeType | None = None, *, sure_only: bool 
     reading.summary = summarise(reading.description)
     _read_policies(reading)
     reading.machine = reading.machine or read_machine(cut)
-    reading.steps = reading.steps or read_steps(cut)
+    reading.steps = reading.steps or read_steps(cut, sure_only=sure_only)
     if not sure_only:
         reading.intents = reading.intents or read_intents(cut)
     return reading

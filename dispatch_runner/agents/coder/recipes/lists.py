@@ -5,6 +5,7 @@ import re
 from dispatch_runner.agents.coder.recipes.numbers import COMPARISONS, two_inputs
 from dispatch_runner.agents.coder.recipes.question import Body, Question, is_scalars
 from dispatch_runner.agents.coder.spec import FieldSpec
+from dispatch_runner.agents.coder.words import singular
 
 
 def sets(question: Question) -> Body | None:
