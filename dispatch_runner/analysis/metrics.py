@@ -25,7 +25,6 @@ from typing import NamedTuple
 from dispatch_runner.analysis.pycode import SCOPES, Definition, Function, PyCode, own_nodes
 
 WELL_MAINTAINABLE = 85.0
-POORLY_MAINTAINABLE = 65.0
 
 _BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.IfExp, ast.ExceptHandler, ast.Assert)
 _NESTING = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.IfExp, ast.ExceptHandler, ast.Match)

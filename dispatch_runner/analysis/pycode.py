@@ -87,7 +87,8 @@ class PyCode:
 
 
 def parse_python(text: str) -> PyCode | Broken:
-    """The tree of a text, or why there is none."""
+    """The tree of a text, or why there is none; by the syntax of the Python that runs us."""
+    text = text.removeprefix("\ufeff")
     try:
         with _filters, warnings.catch_warnings():
             warnings.simplefilter("ignore")

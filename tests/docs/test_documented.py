@@ -135,7 +135,10 @@ def test_every_status_of_a_task_is_documented() -> None:
 @cache
 def variables() -> set[str]:
     """Names of environment variables in the source: ours, and whatever is asked of `environ`."""
-    found = {f"DISPATCH_RUNNER_{key.upper()}" for key in (*CONVERTERS, "config", "allow_path", "mcp_config")}
+    found = {
+        f"DISPATCH_RUNNER_{key.upper()}"
+        for key in (*CONVERTERS, "config", "allow_path", "mcp_config")
+    }
     for tree in trees():
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -210,3 +210,12 @@ def test_a_folder_that_is_named_is_searched_too(folder: Path) -> None:
         answer = heard(process)["result"]["structuredContent"]
         process.communicate(timeout=20)
     assert [each["file"] for each in answer["results"]["rag_search"]] == [str(other / "zebra.py")]
+
+
+def test_without_the_package_it_says_what_to_install(folder: Path) -> None:
+    (folder / "mcp.py").write_text("raise ImportError('there is no mcp')\n")
+    done = subprocess.run(
+        COMMAND, cwd=folder, env=environment(folder), capture_output=True, timeout=20
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"there is no mcp; it is in the extra: pip install 'dispatch-runner[mcp]'" in done.stderr

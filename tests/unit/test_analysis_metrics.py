@@ -128,6 +128,10 @@ def test_the_innermost_scope_of_a_line_is_known() -> None:
     assert code.scope_at(1000) == ""
 
 
+def test_a_byte_order_mark_is_no_syntax_error() -> None:
+    assert parsed("\ufeffdef f(): ...\n").functions[0].name == "f"
+
+
 def test_a_form_feed_does_not_shift_the_lines() -> None:
     code = parsed("x = 1\n\x0c\ndef f():\n    return 1\n")
     assert code.functions[0].line_start == 3

@@ -20,7 +20,13 @@ from dispatch_runner import (
     TaskStatus,
     dispatch,
 )
-from dispatch_runner.events import DispatchFinished, DispatchStarted, Event, TaskFinished, TaskStarted
+from dispatch_runner.events import (
+    DispatchFinished,
+    DispatchStarted,
+    Event,
+    TaskFinished,
+    TaskStarted,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +106,12 @@ async def test_a_session_runs_tasks_while_others_are_submitted() -> None:
     async with Session() as session:
         first = session.submit(echo("a", n=1))
         second = session.submit(
-            Task(task_id="b", agent="echo", input_data={"m": "${tasks.a.output.n}"}, dependencies=["a"])
+            Task(
+                task_id="b",
+                agent="echo",
+                input_data={"m": "${tasks.a.output.n}"},
+                dependencies=["a"],
+            )
         )
         assert (await session.result(second)).output == {"m": 1}
         assert (await session.result(first)).status is TaskStatus.SUCCESS

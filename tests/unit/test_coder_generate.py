@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 from uuid import UUID
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -195,6 +196,21 @@ COMPUTED = [
     ("Parses JSON text. Input: text. Output: parsed (json)", {"text": '{"a": [1]}'}, {"parsed": {"a": [1]}}),
     ("Slugify titles: takes title, returns slug", {"title": "Ünder the Söfa!"}, {"slug": "under-the-sofa"}),
     ("Validates an e-mail address: takes address (str), returns is_valid", {"address": "a@b"}, {"is_valid": False}),
+    (("Inputs: a_score (0 to 1), b_score (0 to 1), a_files (list of paths), b_files (list of paths). Outputs: score, the "
+     "larger of a_score and b_score; files, the union of a_files and b_files; shared, the intersection of a_files and "
+     "b_files"), {"a_score": 0.2, "b_score": 0.7, "a_files": ["x", "y"], "b_files": ["y", "z"]}, {"score": 0.7,
+     "files": ["x", "y", "z"]}),
+    ("Takes old_tags (list[str]) and new_tags (list[str]); returns added_tags (list[str]) and removed_tags (list[str])",
+     {"old_tags": ["a", "b"], "new_tags": ["b", "c"]}, {"added_tags": ["c"], "removed_tags": ["a"]}),
+    ("Takes score (float) and limit (float) and returns whether score is above limit", {"score": 2, "limit": 1},
+     {"is_above_limit": True}),
+    (("Takes output_text and failing_tests (list of names); it sorts the names and returns the SHA-256 hash of the output "
+     "text as fingerprint, sorted_tests and test_count"), {"output_text": "abc", "failing_tests": ["b", "a"]},
+     {"fingerprint": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "sorted_tests": ["a", "b"],
+      "test_count": 2}),
+    (("Receives chunk_lengths (list of ints) and a threshold (int, default 5); answers with total_length, average_length, "
+     "longest_length, and oversized_lengths, only the lengths greater than threshold"), {"chunk_lengths": [2, 4, 9]},
+     {"total_length": 15, "average_length": 5.0, "longest_length": 9, "oversized_lengths": [9]}),
     ("takes label and weight (float, default 2.5) and returns label and weight", {"label": "x"},
      {"label": "x", "weight": 2.5}),
 ]  # fmt: skip
@@ -220,6 +236,19 @@ async def test_a_compute_node_does_what_the_text_determines(load, text, given_, 
     output = await node().execute_compute(model(**given_))
 
     assert {name: getattr(output, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Requires distinct sources. Takes sources (list[str]) and returns alerts (list[str])",
+        "Trims the text. Takes text and returns summary_text",
+    ],
+)
+def test_a_word_about_the_input_does_not_determine_an_output_of_another_kind(text):
+    [point] = generate(text, "Compute", "/x/o.py").open_points
+
+    assert point.where in {"alerts", "summary_text"}
 
 
 @pytest.mark.anyio
@@ -306,6 +335,35 @@ async def test_work_that_is_not_idempotent_is_tried_once(load):
     assert len(client.keys) == 1
 
 
+class Slow(Flaky):
+    """A client that never answers."""
+
+    async def fetch(self, contract: Any, idempotency_key: str) -> Any:
+        self.keys.append(idempotency_key)
+        await anyio.sleep_forever()
+
+
+@pytest.mark.anyio
+async def test_a_try_takes_no_longer_than_the_text_says(load):
+    module, waits = load(f"{EFFECT} Gives up after 10 ms. Retries once.", "Effect"), list[float]()
+    client = Slow(module, failures=0)
+
+    with pytest.raises(module.PageError, match="gave up after 2 tries") as caught:
+        await run_effect(module, client, waits)
+
+    assert isinstance(caught.value.__cause__, TimeoutError)
+    assert (len(client.keys), waits) == (2, [0.5])
+
+
+def test_the_limit_of_a_try_is_the_inputs_where_it_has_one():
+    source = made(
+        "Fetches a page. Takes url and timeout_seconds (default 30), returns body", "Effect"
+    )
+
+    assert "async with timeout(contract.timeout_seconds):" in source
+    assert "async def fetch(" in source
+
+
 def test_the_idempotency_key_is_of_the_work_not_of_the_dispatch(load):
     module = load(EFFECT, "Effect")
     key = module.NodePageEffect.idempotency_key
@@ -336,6 +394,64 @@ async def test_a_reducer_folds_events_and_emits_intents(load):
     assert state.mean_score == pytest.approx(0.4)
     assert (state.minimum_score, state.last_name) == (0.0, "c")
     assert alerts == [[], [], ["alert"]]
+
+
+FEEDBACK = (
+    "Reducer called feedback. Every event has pattern_id, success (bool), latency_ms (float) and note (optional). The "
+    "state holds success_count, failure_count, average_latency_ms, max_latency_ms, unique_pattern_ids (list[str]) and "
+    "last_note. When failure_count is at least 2 it emits a demote intent."
+)
+
+
+@pytest.mark.anyio
+async def test_a_reducer_counts_outcomes_measures_numbers_and_waits_for_its_condition(load):
+    module = load(FEEDBACK, "Reducer")
+    state, demoted = module.ModelFeedbackState(), []
+    for name, success, latency, note in (
+        ("a", True, 1.5, "x"),
+        ("b", False, 2.5, None),
+        ("a", False, 2.0, None),
+    ):
+        event = module.ModelFeedbackEvent(
+            pattern_id=name, success=success, latency_ms=latency, note=note
+        )
+        state, intents = module.reduce_feedback(state, event)
+        demoted.append(len(intents))
+
+    assert (state.success_count, state.failure_count) == (1, 2)
+    assert (state.average_latency_ms, state.max_latency_ms) == (2.0, 2.5)
+    assert (state.unique_pattern_ids, state.last_note) == (["a", "b"], "x")
+    assert demoted == [0, 0, 1]
+
+
+def test_a_transition_from_any_state_is_one_of_each_that_is_not_final():
+    text = "Reducer called life: new -> up on start, up -> down on stop, and from any state to down on crash."
+    source = made(text, "Reducer")
+
+    assert "(EnumLifeState.NEW, EnumLifeTrigger.CRASH): EnumLifeState.DOWN" in source
+    assert "(EnumLifeState.DOWN, EnumLifeTrigger.CRASH)" not in source
+
+
+def test_a_state_update_is_no_intent_and_the_present_form_of_a_machine_is_read():
+    contract = (
+        "name: node_life_reducer\nnode_type: REDUCER_GENERIC\nstate_machine:\n  initial_state: new\n"
+        "  states: [{state_name: new}, {state_name: up}]\n  transitions:\n"
+        "    - {from_state: new, to_state: up, trigger: start, actions: [{action_name: mark, action_type: state_update},"
+        " {action_name: announce, action_type: intent_emission}]}\n"
+    )
+    result = generate(contract, "Reducer", "/x/o.py")
+
+    assert "ANNOUNCE = " in result.source
+    assert "MARK = " not in result.source
+    assert [point.where for point in result.open_points] == ["mark"]
+
+
+def test_what_is_never_raised_or_used_is_not_written():
+    assert "Error" not in made(FEEDBACK, "Reducer")
+    assert "TARGETS" not in made("Orchestrator called order. Steps: check, pay", "Orchestrator")
+    assert "TARGETS" in made(
+        "Orchestrator called order. Steps: check (NodeStockEffect), pay", "Orchestrator"
+    )
 
 
 @pytest.mark.anyio

@@ -209,6 +209,70 @@ def test_a_name_is_found_in_the_text(text, name):
 
 
 @pytest.mark.parametrize(
+    ("text", "inputs", "outputs"),
+    [
+        (
+            (
+                "Given an outcome (a JSON object) and a list of criteria (each an object with field and value), it evaluates "
+                "every criterion and returns whether all required ones passed and the matched_criteria."
+            ),
+            {"outcome": "dict[json]", "criteria": "list[dict[json]]"},
+            {"all_required_passed": "bool", "matched_criteria": "list[str]"},
+        ),
+        (
+            "Inputs: a (int). Outputs: b (int). It combines two readings of the same thing and gives up after 10 seconds.",
+            {"a": "int"},
+            {"b": "int"},
+        ),
+        (
+            "Takes a (int); returns success (bool) and an optional error text. Two runs give the same result.",
+            {"a": "int"},
+            {"success": "bool", "error": "str?"},
+        ),
+        (
+            "### Inputs\n* offset: integer >= 0\n### Outputs\n* id: UUID or null",
+            {"offset": "int"},
+            {"id": "UUID?"},
+        ),
+        (
+            "Takes text. Returns the length of the output text as size (int) and average_length",
+            {"text": "str"},
+            {"size": "int", "average_length": "float"},
+        ),
+    ],
+)
+def test_what_is_said_of_other_things_is_no_field(text, inputs, outputs):
+    reading = read_prose(text)
+
+    assert shown(reading.input_fields) == inputs
+    assert shown(reading.output_fields) == outputs
+
+
+def test_the_node_that_carries_out_a_step_is_its_target_and_no_part_of_its_name():
+    text = "Steps:\n1. fetch_page (NodeWebPageFetchEffect)\n2. store_page"
+    running = "First it fetches the page with NodeWebPageFetchEffect, then it is stored."
+
+    assert [(step.name, step.target) for step in read_prose(text).steps] == [
+        ("fetch_page", "NodeWebPageFetchEffect"),
+        ("store_page", ""),
+    ]
+    assert read_prose(running).steps[0].target == "NodeWebPageFetchEffect"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Times out after 5 seconds", 5.0),
+        ("with a timeout of 250 ms", 0.25),
+        ("it gives up after 2 minutes", 120.0),
+        ("looks for entries within 10 seconds of each other", None),
+    ],
+)
+def test_the_limit_of_a_try_is_read(text, seconds):
+    assert read_prose(text).retry.timeout_seconds == seconds
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "first validates the order, then charges the card, and finally sends a receipt",
@@ -313,6 +377,35 @@ def test_the_fields_of_a_json_schema_keep_types_limits_and_defaults():
     assert by_name["depth"].default == 2
     assert dict(by_name["depth"].bounds) == {"ge": 0, "le": 9}
     assert dict(by_name["url"].bounds) == {"min_length": 1}
+
+
+def test_present_day_spellings_of_lists_and_operations_are_read():
+    reading = read_contract(
+        {
+            "input_model": "ModelX",
+            "definitions": {
+                "ModelX": {
+                    "type": "object",
+                    "properties": {
+                        "names": {"type": "array", "item_type": "string", "default_factory": "list"}
+                    },
+                }
+            },
+            "operations": [{"name": "look", "input_fields": ["names"], "output_fields": ["found"]}],
+        }
+    )
+
+    assert shown(reading.input_fields) == {"names": "list[str]"}
+    assert reading.input_fields[0].default == ()
+    assert [operation.name for operation in reading.operations] == ["look"]
+
+
+def test_a_contracts_own_description_tells_no_intents_and_steps_only_in_order():
+    reading = read_contract(
+        {"description": "Runs a -> b. Emits registration intents. Coordinates x, y and z."}
+    )
+
+    assert (reading.intents, reading.steps) == ([], [])
 
 
 def test_a_type_that_is_defined_elsewhere_is_an_open_point():

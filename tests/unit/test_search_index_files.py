@@ -118,7 +118,7 @@ def test_secrets_noise_and_our_own_records_are_not_wanted(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a.py", ".env.example", "src/secrets.py", "environment.py", "keys.py"]
+    "name", ["a.py", ".env.example", "src/secrets.py", "pkg/credentials.go", "environment.py", "keys.py"]
 )  # fmt: skip
 def test_code_about_secrets_is_wanted(name: str) -> None:
     assert is_wanted(name)

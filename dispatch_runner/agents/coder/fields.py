@@ -9,7 +9,9 @@ from dispatch_runner.agents.coder.words import identifier, is_plural, printable,
 
 NUMBER = r"-?\d+(?:\.\d+)?"
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-AS_NAME = re.compile(rf"^(?P<what>\S+ .+?) as (?:an? |the )?`?(?P<name>{NAME})`?$")
+AS_NAME = re.compile(
+    rf"^(?P<what>\S+ .+?) as (?:an? |the )?`?(?P<name>{NAME})`?(?P<notes>\s*\(.*\))?$"
+)
 EACH = re.compile(r"\beach (?:is |being |of them )?(?P<what>an? \w+)")
 ARTICLES = re.compile(
     r"^(?:and |or |then |also |plus )?(?:(?:an?|the|its|their|this|that|each|some|all|any|required|mandatory|"
@@ -54,7 +56,8 @@ def parse_field(phrase: str) -> FieldSpec | None:
     text = ARTICLES.sub("", re.sub(r"^optional(?:ly)?\s+", "", text, flags=re.IGNORECASE), count=1)
     called = AS_NAME.match(text)
     if called and type_of_phrase(called["name"]) is None:
-        text = f"{called['name']} - {called['what']}"
+        notes = f", {called['notes'].strip(' ()')}" if called["notes"] else ""
+        text = f"{called['name']} - {called['what']}{notes}"
     head, notes = _split(text)
     optional = optional or bool(re.search(r"\boptional\b", notes, re.IGNORECASE))
     named = _name_and_type(head)
@@ -170,6 +173,8 @@ def _whether(what: str) -> tuple[str, FieldType, str] | None:
     words = re.findall(r"[A-Za-z0-9_]+", what)[:MAX_NAME_WORDS]
     if not words:
         return None
+    if len(words) > 2 and words[1] in {"is", "are", "was", "were", "has", "have"}:
+        words = words[1:]
     if words[0] in {"was", "were", "are"}:
         words[0] = "is"
     if words[0] in {"all", "any", "every", "each"}:

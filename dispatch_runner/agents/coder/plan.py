@@ -15,6 +15,7 @@ from dispatch_runner.agents.coder.spec import (
     Operation,
     Reading,
 )
+from dispatch_runner.agents.coder.types import type_of_name
 from dispatch_runner.agents.coder.words import words_of
 
 FILE_NAME = re.compile(r"node_\w+|\w+_(?:effect|compute|reducer|orchestrator)")
@@ -127,6 +128,7 @@ def _fields(
         outputs += _merged([op.output_fields for op in listed], outputs)
     if node_type == "Reducer":
         return tuple(inputs), tuple(outputs)
+    outputs = [_typed_by_words(field, inputs) for field in outputs]
     if not inputs:
         inputs.append(FieldSpec("payload", OBJECT, "what the node works on"))
         reading.open_points.append(
@@ -138,6 +140,21 @@ def _fields(
             OpenPoint("result", "the contract names no output field; the output is any JSON object")
         )
     return tuple(inputs), tuple(outputs)
+
+
+OF_TWO = re.compile(
+    r"\b(?:union|intersection|concatenation|larger|smaller|maximum|minimum|later|earlier|sum|difference|product) "
+    r"(?:of|between) (?:the )?`?(\w+)`? and (?:the )?`?(\w+)`?"
+)
+
+
+def _typed_by_words(field: FieldSpec, inputs: list[FieldSpec]) -> FieldSpec:
+    """A field that is made of two inputs of one type has their type, where only its name told one."""
+    found = OF_TWO.search(field.description.lower())
+    types = [f.type for name in (found.groups() if found else ()) for f in inputs if f.name == name]
+    if len(types) == 2 and types[0] == types[1] and field.type == type_of_name(field.name):
+        return replace(field, type=types[0].plain())
+    return field
 
 
 def _merged(groups: list[tuple[FieldSpec, ...]], known: list[FieldSpec]) -> list[FieldSpec]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dispatch_runner.agents.debug.candidates import Candidate, Repair
@@ -211,7 +211,7 @@ def _add_line(
     candidate.tested = True
     mending = sorted(
         (item for item in tried if item.fixed),
-        key=lambda item: (-strength(item, trials), len(item.mutant.text), item.mutant.text),
+        key=lambda item: (-strength(item, trials), _size(item.mutant), item.mutant.text),
     )
     if not mending:
         if len(tried) >= ENOUGH_MUTANTS:
@@ -249,6 +249,11 @@ def strength(item: Judged, trials: Trials) -> float:
     mended = len(item.fixed) / max(len(trials.failing), 1)
     harmed = len(item.broken) / max(item.ran_passing, 1)
     return IMPROVED * mended * (1 - 0.8 * harmed) * (0.6 + 0.4 * item.mutant.weight)
+
+
+def _size(mutant: Mutant) -> int:
+    """How much longer or shorter the text becomes."""
+    return abs(len(mutant.text) - (mutant.end - mutant.start))
 
 
 def _change(mutant: Mutant, source: Source) -> str:
@@ -292,8 +297,3 @@ def repair(full: Sequence[Judged], trials: Trials, source: Source) -> Repair:
 def not_mutated(trials: Trials) -> int:
     """How many planned mutants there was no time for."""
     return trials.planned - len(trials.judged)
-
-
-def failing_files(observed: Observed) -> Mapping[str, int]:
-    """How many failing tests ran each file, by its real path."""
-    return Counter(path for test in observed.failing for path in test.lines)

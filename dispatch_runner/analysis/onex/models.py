@@ -12,7 +12,7 @@ from dispatch_runner.analysis.pycode import dotted_name
 
 
 def lax_models(module: Module) -> Iterator[Place] | None:
-    models = [each for each in module.kinds("Model") if _says(each[1], "RootModel") is None]
+    models = [each for each in module.kinds("Model") if not _is_root(each[1])]
     if not models:
         return None
     return (
@@ -60,9 +60,9 @@ def _inherits_unseen(module: Module, name: str) -> bool:
     return not unseen <= {"BaseModel", "RootModel", "BaseSettings", "Generic"}
 
 
-def _says(tree: ast.ClassDef, base: str) -> str | None:
-    names = (dotted_name(each).rpartition(".")[2] for each in tree.bases)
-    return next((name for name in names if name == base), None)
+def _is_root(tree: ast.ClassDef) -> bool:
+    """Whether it is a model of one value, which has no fields to forbid."""
+    return any(dotted_name(each).rpartition(".")[2] == "RootModel" for each in tree.bases)
 
 
 def _config(tree: ast.ClassDef) -> ast.expr | None:

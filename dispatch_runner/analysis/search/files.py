@@ -37,20 +37,17 @@ _NOISE = (
 _SECRETS = (
     ".env", ".env.*", "*.env", ".envrc", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore",
     "*.kdbx", "*.ppk", "*.gpg", "*.asc", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc",
-    "_netrc", ".npmrc", ".pypirc", ".htpasswd", ".git-credentials", ".pgpass", "credentials",
-    "credentials.*", "secret", "secrets", "secret.*", "secrets.*", "*.secret", "*.secrets",
+    "_netrc", ".npmrc", ".pypirc", ".htpasswd", ".git-credentials", ".pgpass", "*.secret", "*.secrets",
     "service-account*.json", "service_account*.json", "*.tfstate", "*.tfstate.*", "*.tfvars",
-    "token.json", "tokens.json",
+    *(
+        f"{name}{ending}"
+        for name in ("credential", "credentials", "secret", "secrets", "token", "tokens")
+        for ending in ("", ".json", ".y*ml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".txt",
+                       ".xml", ".csv", ".enc")
+    ),
 )  # fmt: skip
-_SHOWN = (
-    ".env.example",
-    ".env.sample",
-    ".env.template",
-    "secret.py",
-    "secrets.py",
-    "credentials.py",
-)
-"""Named like secrets and usually none: examples, and code about secrets."""
+"""Code that is named so, such as `secrets.py`, is none."""
+_SHOWN = (".env.example", ".env.sample", ".env.template")
 
 
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:

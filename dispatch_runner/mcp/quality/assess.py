@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -35,6 +36,7 @@ NAMES = {
     "node": "javascript", "ts": "typescript", "golang": "go", "rs": "rust", "rb": "ruby",
     "kt": "kotlin", "kts": "kotlin", "cs": "csharp", "c#": "csharp", "pyi": "python",
 }  # fmt: skip
+_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PYTHON_NAME = re.compile(r"\w[\w.-]*\.pyi?")
 
 
@@ -66,7 +68,7 @@ async def _assess_python(text: str, path: str) -> JsonObject:
     code = await anyio.to_thread.run_sync(parse_python, text)
     if isinstance(code, Broken):
         return _unusable(
-            f"it does not parse: line {code.line}: {code.message}",
+            f"it does not parse as Python {_VERSION}: line {code.line}: {code.message}",
             {"parses": False, "line": code.line, "column": code.column, "message": code.message},
         )
     if not code.tree.body:

@@ -59,10 +59,11 @@ class Lines:
         return self._with(lambda stage: stage == LATE)
 
     def _with(self, wanted: Callable[[int], bool]) -> dict[str, list[int]]:
-        found = {
-            path: [line for line in range(length) if wanted(self._seen[first + line])]
-            for path, (first, length) in self._places.items()
-        }
+        found: dict[str, list[int]] = {}
+        for path, (first, length) in self._places.items():
+            stages = self._seen[first : first + length]
+            if any(stages):
+                found[path] = [line for line, stage in enumerate(stages) if wanted(stage)]
         return {path: lines for path, lines in found.items() if lines}
 
     def _trace(self, frame: FrameType, event: str, argument: Any) -> Trace | None:
