@@ -76,7 +76,7 @@ async def test_a_bad_request_raises_with_all_problems_and_writes_nothing(folder:
 
 
 async def test_a_bad_setting_raises() -> None:
-    with pytest.raises(SettingsError, match="max_workers|MAX_WORKERS"):
+    with pytest.raises(SettingsError, match="MAX_WORKERS"):
         await dispatch({"tasks": [echo("a")]}, environ={"DISPATCH_RUNNER_MAX_WORKERS": "none"})
 
 
@@ -175,11 +175,15 @@ class Began:
 async def test_leaving_a_session_by_an_exception_ends_what_runs(endless: Flags) -> None:
     began = Began()
     session = Session(flags=endless, observers=[began])
-    with pytest.raises(ValueError, match="the caller's own"):
+
+    async def fail() -> None:
         async with session:
             session.submit(WAIT)
             await began.event.wait()
             raise ValueError("the caller's own")
+
+    with pytest.raises(ValueError, match="the caller's own"):
+        await fail()
     assert session.outcome is not None
     assert session.outcome.results[0].status is TaskStatus.CANCELLED
     assert session.outcome.interrupted is None
