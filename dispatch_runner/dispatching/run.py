@@ -1,15 +1,14 @@
 """The composition root: wires graph, limits, runner, records and reports for one dispatch."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 
 from dispatch_runner.clock import Clock
 from dispatch_runner.dispatching.prepare import Operator, Prepared
+from dispatch_runner.dispatching.tools import LazyTools
 from dispatch_runner.engine.executor import Executor
 from dispatch_runner.engine.limits import Limits
 from dispatch_runner.engine.measure import overall_status, summarise
@@ -29,10 +28,6 @@ from dispatch_runner.records.recorder import Recorder
 from dispatch_runner.records.redaction import Redactor
 from dispatch_runner.settings import EffectiveConfig
 
-if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
-
-    from dispatch_runner.mcp.pool import McpPool
     from dispatch_runner.protocols import CallLog, ToolAnswer
 
 FEW_WORKERS = 16
@@ -54,32 +49,6 @@ def workers_that_fit(wanted: int) -> int:
 
     raise_descriptor_limit()
     return max(1, min(wanted, descriptor_headroom() // DESCRIPTORS_PER_PROGRAM))
-
-
-class LazyTools:
-    """The tools of a dispatch. Nothing of them is loaded, and no server started, before a call."""
-
-    def __init__(self, open_pool: Callable[["TaskGroup"], "McpPool"]) -> None:
-        self._open_pool = open_pool
-        self._group: TaskGroup | None = None
-        self._pool: McpPool | None = None
-
-    @contextmanager
-    def opened_in(self, group: "TaskGroup") -> Iterator[None]:
-        """Servers live in this group, which is left next, and are asked to end before."""
-        self._group = group
-        try:
-            yield
-        finally:
-            if self._pool is not None:
-                self._pool.close()
-
-    async def call(self, tool: str, arguments: JsonObject, log: "CallLog") -> "ToolAnswer":
-        """See `protocols.Tools`."""
-        if self._pool is None:
-            assert self._group is not None, "a tool was called by no task"
-            self._pool = self._open_pool(self._group)
-        return await self._pool.call(tool, arguments, log)
 
 
 class Dispatch:
@@ -118,7 +87,7 @@ class Dispatch:
         self._began = self._clock.monotonic()
         self._hurry = anyio.Event()
         self._locks = MachineLocks()
-        self._tools = LazyTools(self._open_pool)
+        self._tools = LazyTools(operator, self.correlation_id, self._hurry)
         self._redactor = Redactor(operator.environ)
         self._recorder = Recorder.open(
             config.trace_dir,
@@ -130,7 +99,6 @@ class Dispatch:
             redactor=self._redactor,
         )
         self._reports = list(observers)
-        self._operator = operator
         self._executor = self._make_executor(operator)
         self._emit(DispatchStarted(self.correlation_id, config.as_json(), self._workers))
 
@@ -248,18 +216,6 @@ class Dispatch:
             emit=self._emit,
             clock=self._clock,
             fail_fast=self._config.fail_fast,
-        )
-
-    def _open_pool(self, group: "TaskGroup") -> "McpPool":
-        from dispatch_runner.mcp.pool import McpPool
-        from dispatch_runner.settings.mcp import McpSettings
-
-        return McpPool(
-            self._operator.settings.mcp or McpSettings(),
-            group,
-            correlation_id=self.correlation_id,
-            hurry=self._hurry,
-            roots=self._operator.roots,
         )
 
     def _result(self) -> Result:
