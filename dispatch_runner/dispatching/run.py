@@ -28,8 +28,6 @@ from dispatch_runner.records.recorder import Recorder
 from dispatch_runner.records.redaction import Redactor
 from dispatch_runner.settings import EffectiveConfig
 
-    from dispatch_runner.protocols import CallLog, ToolAnswer
-
 FEW_WORKERS = 16
 """So many programs fit into any usual limit of open files: nothing to look up."""
 
