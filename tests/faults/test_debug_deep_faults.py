@@ -70,7 +70,7 @@ async def test_a_test_that_catches_everything_is_killed_and_the_next_ones_run(tm
         "            time.sleep(0.01)\n        except BaseException:\n            pass\n\n\n"
         "def test_twice():\n    assert twice(2) == 4\n",
     )
-    output = (await DebugRole().solve(call_for(tmp_path))).output
+    output = (await DebugRole().solve(call_for(tmp_path, seconds=30.0))).output
     assert [item["outcome"] for item in output["tests"]["failures"]] == ["crashed", "failed"]
     assert output["suspects"][0]["line_start"] == 2
 

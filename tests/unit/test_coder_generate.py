@@ -424,12 +424,33 @@ async def test_a_reducer_counts_outcomes_measures_numbers_and_waits_for_its_cond
     assert demoted == [0, 0, 1]
 
 
+@pytest.mark.anyio
+async def test_a_reducer_counts_the_events_of_one_choice(load):
+    text = "Reducer called runs. Event: outcome (one of passed, failed). State: failed_count, passed_count."
+    module = load(text, "Reducer")
+    state = module.ModelRunsState()
+    for outcome in ("passed", "failed", "failed"):
+        state, _ = module.reduce_runs(state, module.ModelRunsEvent(outcome=outcome))
+
+    assert (state.failed_count, state.passed_count) == (2, 1)
+
+
 def test_a_transition_from_any_state_is_one_of_each_that_is_not_final():
     text = "Reducer called life: new -> up on start, up -> down on stop, and from any state to down on crash."
     source = made(text, "Reducer")
 
     assert "(EnumLifeState.NEW, EnumLifeTrigger.CRASH): EnumLifeState.DOWN" in source
     assert "(EnumLifeState.DOWN, EnumLifeTrigger.CRASH)" not in source
+
+
+def test_an_intent_of_several_states_is_emitted_in_each():
+    source = made(
+        "Reducer called talk: new -> up on start, up -> down on stop. Emit tell when it is up or down: emits tell_all "
+        "when up or down.",
+        "Reducer",
+    )
+
+    assert "return state.current_state in {EnumTalkState.UP, EnumTalkState.DOWN}" in source
 
 
 def test_a_state_update_is_no_intent_and_the_present_form_of_a_machine_is_read():
@@ -448,6 +469,8 @@ def test_a_state_update_is_no_intent_and_the_present_form_of_a_machine_is_read()
 
 def test_what_is_never_raised_or_used_is_not_written():
     assert "Error" not in made(FEEDBACK, "Reducer")
+    assert "Error" not in made("takes text and returns word_count")
+    assert "Error" in made("takes numbers (list of floats) and returns mean")
     assert "TARGETS" not in made("Orchestrator called order. Steps: check, pay", "Orchestrator")
     assert "TARGETS" in made(
         "Orchestrator called order. Steps: check (NodeStockEffect), pay", "Orchestrator"

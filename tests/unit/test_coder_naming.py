@@ -134,6 +134,16 @@ def test_a_name_is_spelled_as_the_contracts_own_classes_are(rest, class_name):
     assert class_of(contract, "Effect") == class_name
 
 
+def test_models_that_are_both_named_after_the_class_tell_its_name():
+    contract = (
+        "name: node_setup_page_effect\nnode_type: EFFECT\ninput_model: ModelPageSetupEffectInput\n"
+        "output_model: ModelPageSetupEffect{}\n"
+    )
+
+    assert class_of(contract.format("Output"), "Effect") == "NodePageSetupEffect"
+    assert class_of(contract.format("Thing"), "Effect") == "NodeSetupPageEffect"
+
+
 def test_fsm_is_part_of_a_node_name_and_not_of_the_one_that_a_machine_gives():
     named = find_contract("name: node_task_fsm_reducer\nnode_type: REDUCER\n")
     machine = find_contract(
@@ -162,7 +172,7 @@ def test_the_error_of_a_node_is_not_the_name_of_one_that_is_there_already():
     ("text", "summary"),
     [
         ("Write a reducer that aggregates feedback. Every event has x.", "aggregates feedback"),
-        ("I need a compute node called words. It counts words.", "It counts words"),
+        ("I need a compute node called words. It counts words.", "counts words"),
         ("An Effect node called page that fetches a page. Takes url.", "fetches a page"),
         ("Orchestrator for registering nodes. Takes x.", "Orchestrator for registering nodes"),
         ("Reducer node named life for a run: a -> b on c.", "Reducer node for a run"),

@@ -48,6 +48,7 @@ def test_every_text_gives_an_identifier_a_class_part_and_a_constant(text):
         ("str", "str_"),
         ("3 things", "n_3_things"),
         ("model_config", "config"),
+        ("model_name", "model_name"),
         ("", "value"),
         ("Größe", "groe"),
     ],
@@ -260,6 +261,36 @@ def test_the_node_that_carries_out_a_step_is_its_target_and_no_part_of_its_name(
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Steps:\n- fetch: gets, and keeps, a page\n- read: NodeReadCompute, needs fetch\n- keep: needs fetch",
+        "It calls NodeFetchEffect. Then NodeReadCompute and NodeKeepEffect in parallel.",
+    ],
+)
+def test_steps_side_by_side_need_the_same_one(text):
+    steps = read_prose(text, "Orchestrator").steps
+
+    assert [(step.name, step.needs) for step in steps] == [
+        ("fetch", ()),
+        ("read", ("fetch",)),
+        ("keep", ("fetch",)),
+    ]
+
+
+def test_arrows_join_steps_of_several_words():
+    steps = read_prose("build loop: closing out -> verifying it -> filling. Takes x.").steps
+
+    assert [step.name for step in steps] == ["closing_out", "verifying", "filling"]
+
+
+def test_a_choice_that_is_named_by_what_it_may_be_is_an_input():
+    reading = read_prose("operation is one of start, stop; it is one of many. outputs are healthy")
+
+    assert shown(reading.input_fields) == {"operation": "enum['start', 'stop']"}
+    assert shown(reading.output_fields) == {"healthy": "bool"}
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"),
     [
         ("Times out after 5 seconds", 5.0),
@@ -279,6 +310,8 @@ def test_the_limit_of_a_try_is_read(text, seconds):
         "validate_order -> charge_card -> send_receipt",
         "Steps:\n1. Validate the order\n2. Charge the card\n3. Send a receipt",
         "Runs validate order, charge card and send receipt in order.",
+        "First, validate the order; second, charge the card; finally, send a receipt.",
+        "Does this: 1) validate the order 2) charge the card 3) send a receipt",
     ],
 )
 def test_steps_are_read_in_order(text):
@@ -286,6 +319,24 @@ def test_steps_are_read_in_order(text):
 
     assert [step.name for step in steps] == ["validate_order", "charge_card", "send_receipt"]
     assert [step.needs for step in steps] == [(), ("validate_order",), ("charge_card",)]
+
+
+def test_a_state_machine_in_sentences_is_read():
+    reading = read_prose(
+        "It starts in draft. draft becomes sent on send; sent becomes done on accept; sent becomes draft on return. "
+        "Emits notify_author when it is done or draft."
+    )
+
+    assert reading.machine is not None
+    assert reading.machine.initial == "draft"
+    assert [(t.source, t.trigger, t.target) for t in reading.machine.transitions] == [
+        ("draft", "send", "sent"),
+        ("sent", "accept", "done"),
+        ("sent", "return_", "draft"),
+    ]
+    assert [(rule.name, rule.words) for rule in reading.intents] == [
+        ("notify_author", "when it is done or draft")
+    ]
 
 
 def test_a_state_machine_and_intents_are_read():

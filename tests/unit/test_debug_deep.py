@@ -119,6 +119,7 @@ async def test_a_loop_that_never_ends_is_stopped_and_found(tmp_path):
         "def test_four():\n    assert halve(4) == 2\n"
     )
     project = Project(tmp_path, halve=program, test_halve=tests)
+    project.seconds = 20.0
     output = await project.analysis(hypothesis="an endless loop in `halve`")
     assert output["tests"]["hung"] == 1
     assert output["suspects"][0]["line_start"] in (3, 4)

@@ -111,6 +111,7 @@ def test_columns_after_letters_of_several_bytes_are_right():
     assert "return 'äöü', a >= b" in lines_after(body)
 
 
+@pytest.mark.slow
 def test_nearly_every_mutant_compiles():
     text = HERE.read_text()
     code = parsed(text)

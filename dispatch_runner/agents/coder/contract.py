@@ -120,6 +120,9 @@ def _node_type(value: object) -> NodeType | None:
     return next((name for name in NODE_TYPES if name.lower() == word), None)
 
 
+OF_NODE = re.compile(
+    rf"Model(?P<name>\w{{2,}}?)(?P<type>{'|'.join(NODE_TYPES)})(?:Input|Request|Output|Response|Result)"
+)
 NAME_PLACES = (
     ("tool_specification", "tool_name"),
     ("effect_operations", "operation_name"),
@@ -162,6 +165,15 @@ def _read_names(contract: Mapping, reading: Reading, text: str) -> None:
         reading.class_name = spelled
     reading.input_model = _model_name(contract.get("input_model"))
     reading.output_model = _model_name(contract.get("output_model"))
+    reading.name = _name_of_models(reading) or reading.name
+
+
+def _name_of_models(reading: Reading) -> str:
+    """The class that both models are named after: `ModelPageFetchEffectInput` and `...Output`; or empty."""
+    given, made = OF_NODE.fullmatch(reading.input_model), OF_NODE.fullmatch(reading.output_model)
+    if reading.class_name or given is None or made is None or given["name"] != made["name"]:
+        return ""
+    return given["name"] if given["type"] == made["type"] else ""
 
 
 def _model_name(value: object) -> str:

@@ -58,7 +58,7 @@ def parse_field(phrase: str) -> FieldSpec | None:
     if called and type_of_phrase(called["name"]) is None:
         notes = f", {called['notes'].strip(' ()')}" if called["notes"] else ""
         text = f"{called['name']} - {called['what']}{notes}"
-    head, notes = _split(text)
+    head, notes = (text, "") if WHETHER.match(text) and "(" not in text else _split(text)
     optional = optional or bool(re.search(r"\boptional\b", notes, re.IGNORECASE))
     named = _name_and_type(head)
     if named is None:
@@ -77,8 +77,19 @@ def _described(head: str, notes: str, name: str) -> str:
     explained = re.search(r"(?:^|\s)[-\u2013]\s+([^,;].+)$", notes, re.DOTALL)
     if explained:
         return printable(explained.group(1), 200)
+    said = [part.strip() for part in re.split(r"[,;]", notes) if _is_said(part)]
+    if said:
+        return printable(said[0], 200)
     words = printable(head, 200)
     return words if " " in words else name.strip("_").replace("_", " ")
+
+
+def _is_said(part: str) -> bool:
+    """Whether a part of the notes tells what the field is, not its type, limits or default."""
+    lower = part.strip().lower()
+    if not re.match(r"(?:the|how|what|which|where|when|sum|ratio|number) ", lower):
+        return False
+    return type_of_phrase(lower) is None and not DEFAULT.search(lower) and not _number_bounds(lower)
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -156,7 +167,8 @@ def _collection(found: re.Match[str]) -> tuple[str, FieldType, str] | None:
 
 def _mapping(found: re.Match[str]) -> tuple[str, FieldType, str]:
     key, value = found.group("key"), found.group("value")
-    name = identifier(f"{value} by {singular(key)}")
+    held_in_words = re.sub(r"^(?:list|array|set|sequence)s? of ", "", value)
+    name = identifier(f"{held_in_words} by {singular(key)}")
     held = type_of_phrase(value) or type_of_name(identifier(singular(value)))
     return name, FieldType("dict", held.plain()), value
 
@@ -170,7 +182,7 @@ def _count(found: re.Match[str]) -> tuple[str, FieldType, str]:
 
 
 def _whether(what: str) -> tuple[str, FieldType, str] | None:
-    words = re.findall(r"[A-Za-z0-9_]+", what)[:MAX_NAME_WORDS]
+    words = re.findall(r"[A-Za-z0-9_]+", what)[: MAX_NAME_WORDS + 1]
     if not words:
         return None
     if len(words) > 2 and words[1] in {"is", "are", "was", "were", "has", "have"}:
@@ -181,7 +193,11 @@ def _whether(what: str) -> tuple[str, FieldType, str] | None:
         kept = [word for word in words if word not in {"of", "the", "ones", "them"}]
         return identifier(" ".join(kept)), FieldType("bool"), what
     name = identifier(
-        " ".join(words if words[0] in {"is", "has", "can", "should"} else ["is", *words[:2]])
+        " ".join(
+            words[:MAX_NAME_WORDS]
+            if words[0] in {"is", "has", "can", "should"}
+            else ["is", *words[:2]]
+        )
     )
     return name, FieldType("bool"), what
 
@@ -191,6 +207,11 @@ def _stated_type(notes: str) -> FieldType | None:
     if not notes:
         return None
     notes = notes.lstrip("-\u2013 ")
+    either = re.match(r"(\w+(?:, \w+)* or \w+)(?=[,;]|$)", notes)
+    if either and not any(type_of_phrase(word) for word in re.findall(r"\w+", either.group(1))):
+        values = enum_values(either.group(1))
+        if not {"none", "null", "empty"} & {value.lower() for value in values}:
+            return FieldType("enum", values=values)
     choice = re.search(
         r"\b(?:one of|either|enum:?)\s+(.+?)(?:[;)]|,?\s*defaults?\b|$)", notes, re.IGNORECASE
     )

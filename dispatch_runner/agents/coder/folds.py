@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dispatch_runner.agents.coder.spec import FieldSpec
-from dispatch_runner.agents.coder.words import singular, words_of
+from dispatch_runner.agents.coder.words import identifier, literal, singular, words_of
 
 COUNT_FIELDS = frozenset(
     {"count", "event_count", "sample_count", "total_count", "observations", "n", "item_count"}
@@ -74,7 +74,25 @@ def _count(field: FieldSpec, facts: Facts) -> str | None:
         "events",
         "events_seen",
     }
-    return f"state.{field.name} + 1" if field.name in facts.counts | of_event else None
+    if field.name in facts.counts | of_event:
+        return f"state.{field.name} + 1"
+    return _count_of_value(field, facts)
+
+
+def _count_of_value(field: FieldSpec, facts: Facts) -> str | None:
+    """`failed_count`, where one choice of the event is `failed`."""
+    value = field.name.removesuffix("_count").removeprefix("total_")
+    named = [
+        (given.name, choice)
+        for given in facts.event
+        if given.type.base == "enum" and not given.type.optional
+        for choice in given.type.values
+        if identifier(choice) == value and value != field.name
+    ]
+    if len(named) != 1:
+        return None
+    (name, choice), *_ = named
+    return f"state.{field.name} + (1 if event.{name} == {literal(choice)} else 0)"
 
 
 def _outcome(field: FieldSpec, facts: Facts) -> str | None:

@@ -8,7 +8,10 @@ from dispatch_runner.agents.coder.words import base_verb, identifier, words_of
 MAX_STEPS = 50
 ARROW = re.compile(r"\s*(?:->|→|=>|-->)\s*")
 WORD = r"[A-Za-z][\w-]*"
-CHAIN = re.compile(rf"{WORD}(?:\s*(?:->|→|=>|-->)\s*{WORD})+")
+WORDS = rf"{WORD}(?: {WORD}){{0,2}}"
+CHAIN = re.compile(rf"(?:(?:^|(?<=[:.;]))\s*{WORDS}|{WORD})(?:\s*(?:->|→|=>|-->)\s*{WORDS})+")
+ALONGSIDE = re.compile(r"\b(?:parallel|same time|concurrently|simultaneously)\b", re.IGNORECASE)
+TOLD = re.compile(rf"^(?P<step>{WORDS})\s*:\s+(?P<rest>\S.*)$")
 STEPS = re.compile(
     r"\b(?:steps?|stages?|phases?|workflow)\s*(?:are|is|in order)?\s*:\s*(?P<what>.+)$",
     re.IGNORECASE | re.DOTALL,
@@ -18,7 +21,8 @@ SEQUENCE = re.compile(
     re.IGNORECASE,
 )
 ORDERED = re.compile(
-    r"\b(?:first|then|next|finally|afterwards|after that|lastly)\b[,]?\s*", re.IGNORECASE
+    r"\b(?:first|then|next|finally|afterwards|after that|lastly|(?:second|third|fourth|fifth)(?:ly)?(?=,))\b[,]?\s*",
+    re.IGNORECASE,
 )
 NUMBERED = re.compile(r"(?:^|[\s;])(?:\d+[.)]|\(\d+\))\s+")
 SPLIT = re.compile(
@@ -31,6 +35,7 @@ TAIL = re.compile(
 AFTER = re.compile(
     r"^(?P<step>.+?)\s*\(?\b(?:after|depends on|needs)\s+(?P<needs>[^()]+)\)?$", re.IGNORECASE
 )
+NEEDS = re.compile(r"^[\s,]*(?:after|depends on|needs)\s+(?P<needs>[^()]+)$", re.IGNORECASE)
 PARTICLES = frozenset({
     "a", "an", "the", "its", "their", "this", "that", "of", "to", "into", "from", "in", "on",
     "and", "with", "it", "then", "first", "finally", "step",
@@ -39,6 +44,8 @@ PARTICLES = frozenset({
 TARGET = re.compile(
     r"\s*(?:\b(?:with|via|using|by|through|on|in|calling)\s+(?:the\s+)?)?[(`]*(?P<node>Node[A-Z]\w+)[)`]*"
 )
+MENTIONED = re.compile(r"\b(?P<node>Node(?P<name>[A-Z]\w+?)(?:Effect|Compute|Reducer))\b")
+BULLETS = re.compile(r"\n\s*(?:[-*]|\d+[.)])\s*")
 TRANSITION = re.compile(
     rf"\b(?P<source>{WORD}|\*)\s*(?:->|→|=>|-->)\s*(?P<target>{WORD})\s*(?:\(?\s*(?:on|when|upon|by|via)\s+(?:an?\s+|the\s+)?[`'\"]?(?P<trigger>{WORD})|:\s*(?P<label>{WORD}))"
 )
@@ -47,8 +54,13 @@ FROM_TO = re.compile(
     rf"(?:on|when|upon|by)\s+(?:an?\s+|the\s+)?[`'\"]?(?P<trigger>{WORD})",
     re.IGNORECASE,
 )
+BECOMES = re.compile(
+    rf"\b(?P<source>{WORD})\s+(?:becomes|turns into|goes to|moves to|changes to)\s+(?P<target>{WORD})\s+"
+    rf"(?:on|when|upon|by)\s+(?:an?\s+|the\s+)?[`'\"]?(?P<trigger>{WORD})",
+    re.IGNORECASE,
+)
 INTENT = re.compile(
-    rf"\bemits?\s+(?:an?\s+|the\s+)?[`'\"]?(?P<name>{WORD}(?:\s{WORD})?)[`'\"]?\s+intents?(?P<rest>(?:[^.;\n]|\.(?=\d)){{0,200}})",
+    rf"\bemits?\s+(?:an?\s+|the\s+)?[`'\"]?(?:(?P<name>{WORD}(?:\s{WORD})?)[`'\"]?\s+intents?|(?P<spelled>[a-z]+_\w+)[`'\"]?(?=\s+(?:when|if|once|on)\b))(?P<rest>(?:[^.;\n]|\.(?=\d)){{0,200}})",
     re.IGNORECASE,
 )
 INTENT_LIST = re.compile(
@@ -78,17 +90,38 @@ def read_steps(text: str, *, sure_only: bool = False) -> list[Step]:
     if sure_only:
         told = _in_sentence(text) if len(ORDERED.findall(text)) > 1 else []
         return _linked([part for part in told if words_of(part)][:MAX_STEPS])
+    text = re.sub(r"(->|→)\s*\(([\w ]+)\)", r"\1 \2", text)
     listed = STEPS.search(text)
     chain = max(CHAIN.findall(text), key=len, default="")
     if listed and not ARROW.search(listed.group("what")):
-        parts = SPLIT.split(_first_part(listed.group("what")))
+        what = _first_part(listed.group("what"))
+        parts = BULLETS.split(what) if what.startswith("\n") else SPLIT.split(what)
     elif len(ARROW.split(chain)) > 1:
-        parts = ARROW.split(chain)
+        parts = [TAIL.sub("", part) for part in ARROW.split(chain)]
     elif len(NUMBERED.split(text)) > 2:
         parts = [re.split(r"[.;\n]", part)[0] for part in NUMBERED.split(text)[1:]]
     else:
         parts = _in_sentence(text)
-    return _linked([part for part in parts if words_of(part)][:MAX_STEPS])
+    linked = _linked([part for part in parts if words_of(part)][:MAX_STEPS])
+    return linked or _of_mentions(text)
+
+
+def _of_mentions(text: str) -> list[Step]:
+    """A step for each node that is mentioned, in that order; those of a clause in parallel side by side."""
+    steps: dict[str, Step] = {}
+    before: tuple[str, ...] = ()
+    for clause in re.split(r"[.;]", text):
+        group = list[str]()
+        for found in MENTIONED.finditer(clause):
+            name = identifier(found["name"])
+            if name in steps or len(steps) == MAX_STEPS:
+                continue
+            beside = ALONGSIDE.search(clause) or not group
+            steps[name] = Step(name, "", found["node"], before if beside else (group[-1],))
+            group.append(name)
+        if group:
+            before = tuple(group) if ALONGSIDE.search(clause) else (group[-1],)
+    return list(steps.values()) if len(steps) > 1 else []
 
 
 def _first_part(text: str) -> str:
@@ -125,8 +158,11 @@ def _linked(parts: list[str]) -> list[Step]:
     steps: list[Step] = []
     for listed in parts:
         target, part = _target(listed)
-        after = AFTER.match(part.strip())
-        words = after.group("step") if after else part
+        told = TOLD.match(part.strip())
+        after = AFTER.match(told["rest"] if told else part.strip()) or (
+            NEEDS.match(told["rest"]) if told else None
+        )
+        words = told["step"] if told else after.group("step") if after else part
         name = _step_name(words)
         if not name or any(step.name == name for step in steps):
             continue
@@ -161,7 +197,7 @@ def _step_name(text: str) -> str:
 
 def read_machine(text: str) -> Machine | None:
     """States and transitions that a text spells, or null when it spells fewer than two states."""
-    found = [*TRANSITION.finditer(text), *FROM_TO.finditer(text)]
+    found = [*TRANSITION.finditer(text), *FROM_TO.finditer(text), *BECOMES.finditer(text)]
     transitions = tuple(
         Transition(
             "*" if match["source"] in {"*", "any", "Any"} else identifier(match["source"]),
@@ -198,7 +234,7 @@ def _listed_states(text: str) -> list[str]:
 def read_intents(text: str) -> list[IntentRule]:
     """The intents that a text names, with the condition where it is one comparison."""
     rules = [
-        IntentRule(identifier(match["name"]), _condition(told), _when(told))
+        IntentRule(identifier(match["name"] or match["spelled"]), _condition(told), _when(told))
         for match in INTENT.finditer(text)
         for told in (_told(text[: match.start()], match["rest"]),)
     ]

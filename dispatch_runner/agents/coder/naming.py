@@ -32,7 +32,9 @@ ORDER = (
     r"(?:(?:please|create|generate|write|build|implement|make|design|we|i|need|want|add)\s+){0,4}"
 )
 PREFIXED = re.compile(r"\b(?:Model|Handler|Enum|Protocol|Service)([A-Z][A-Za-z0-9]+)\b")
-START = re.compile(rf"^\W*{ORDER}(?:(?:an?|the)\s+)?(?:onex\s+)?\W*$", re.IGNORECASE)
+START = re.compile(
+    rf"^\W*{ORDER}(?:(?:an?|the)\s+)?(?:onex\s+)?(?:(?:{_TYPES}|node|class)\W*)*$", re.IGNORECASE
+)
 LEAD = re.compile(
     rf"^{ORDER}"
     r"(?:an? |the )?(?:onex )?(?P<before>[\w /-]{0,80}?)\b(?:(?:effect|compute|reducer|orchestrator)(?: node)?|node)\b"
@@ -40,7 +42,7 @@ LEAD = re.compile(
     r"(?P<link>\s*(?:that|which|to|for|:|-|\u2013|\u2014|,)\s*|\s+)?(?P<after>.*)$",
     re.IGNORECASE,
 )
-HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+(?P<title>.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
+HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+(?P<title>\S.*)$", re.MULTILINE)
 PARTICLES = frozenset({
     "a", "an", "the", "its", "their", "this", "that", "which", "and", "or", "of", "to", "into",
     "from", "in", "on", "over", "by", "with", "for", "via", "using", "all", "each", "every",
@@ -52,9 +54,10 @@ MANAGING = frozenset({"orchestrate", "coordinate", "manage", "run", "execute", "
 """Verbs that say no more than the node type does."""
 MOVING = frozenset({"turn", "convert", "transform", "fold", "map", "compile"})
 """Verbs whose result stands after `into`."""
-GIVING = frozenset({"take", "accept", "receive", "return", "give", "expect"})
+SUBJECT = re.compile(r"^(?:It|This node|The node)\s+(?=[a-z]+s\b)")
+GIVING = frozenset({"produce", "output", "take", "accept", "receive", "return", "give", "expect"})
 STOP = re.compile(
-    r"\b(?:with|using|from|into|over|via|by|and|then|in|to|for|that|which|given|where|when|through|against|on)\b|[,:;(.]",
+    r"\b(?:with|using|from|into|over|via|by|and|then|in|to|for|that|which|how|whether|what|given|where|when|through|against|on)\b|[,:;(.]",
     re.IGNORECASE,
 )
 CALLED = re.compile(r"^\W*(?:called|named)\s+[`'\"]?[\w-]+[`'\"]?[\s,:]*", re.IGNORECASE)
@@ -65,7 +68,9 @@ MAX_SUMMARY = 240
 
 def sentences(text: str) -> Iterator[str]:
     """The sentences, paragraphs and bullets of a text, each in one line without its full stop."""
-    for part in re.split(r"(?<=[.!?])\s+(?=[A-Z`])|\n\s*\n|;\s+|\n(?=\s*[-*]\s)", text):
+    for part in re.split(
+        r"(?<=[.!?])\s+(?=[A-Z`])|\n\s*\n|;\s+(?![^()]{0,200}\))|\n(?=\s*[-*]\s)", text
+    ):
         if part.strip():
             yield " ".join(part.split()).rstrip(".")
 
@@ -125,7 +130,7 @@ def guess_name(text: str) -> str:
     """A name from what the first sentences say the node is or does; empty when they say nothing."""
     title = HEADING.search(text)
     body = HEADING.sub("", text)
-    first = [*([title["title"]] if title else []), *list(sentences(body))[:2]]
+    first = [*([title["title"].rstrip("# \t")] if title else []), *list(sentences(body))[:2]]
     return next((name for sentence in first if (name := _of_sentence(sentence))), "")
 
 
@@ -153,7 +158,11 @@ def _of_clause(clause: str) -> str:
     if words and base_verb(words[0]) in GIVING:
         return ""
     if len(words) == 1 and len(parts) > 1:
-        words += [word for word in words_of(parts[1]) if word.lower() not in PARTICLES][:2]
+        more = [word for word in words_of(parts[1]) if word.lower() not in PARTICLES]
+        another_verb = re.search(
+            r"\band\s+$", clause[: clause.find(parts[1])]
+        ) or clause.startswith(f"{parts[0]}and ")
+        words += more[1:3] if another_verb and len(more) > 1 else more[:2]
     if words and words[0].lower().endswith("s") and is_plural(words[0].lower()) and len(words) > 1:
         words[0] = base_verb(words[0])
     if len(words) > 1 and base_verb(words[0]) in MANAGING:
@@ -171,21 +180,27 @@ def name_of_fields(names: Sequence[str]) -> str:
     return pascal(" ".join([*kept, *shared])) if names else ""
 
 
-def describe(text: str, class_name: str) -> str:
-    """The text as a description in one line: without headings and the class name before it."""
+def bare_text(text: str, class_name: str) -> str:
+    """The text without headings and without the class name before it."""
     bare = HEADING.sub("", text).strip()
-    if class_name and bare.startswith(class_name):
-        bare = bare.removeprefix(class_name).strip(" :.-\u2013\u2014")
-    return printable(bare, 600)
+    before, found, after = bare.partition(class_name) if class_name else (bare, "", "")
+    if found and START.match(before):
+        bare = after.strip(" :.-\u2013\u2014\n")
+    return bare
 
 
 def summarise(description: str) -> str:
     """The first sentence that says what the node does, without the order to write it."""
     for each in sentences(description):
-        sentence = re.sub(r":\s+[^:]*(?:->|\u2192).*$", "", each)
+        sentence = re.sub(r":\s+(?:[^:]*(?:->|\u2192)|\(?1[.)]\s).*$", "", each)
+        if len(words_of(sentence)) < 2:
+            continue
         found = LEAD.match(sentence)
-        if found is None:
-            return printable(sentence, MAX_SUMMARY)
+        giving = base_verb((words_of(sentence) or [""])[0]) in GIVING
+        if found is None and not giving:
+            return printable(SUBJECT.sub("", sentence), MAX_SUMMARY)
+        if found is None or giving:
+            continue
         after = CALLED.sub("", found["after"])
         clause = re.sub(r"^(?:that|which)\s+", "", after)
         linked = clause != after or (found["link"] or "").strip().lower() in {"that", "which"}
@@ -193,7 +208,12 @@ def summarise(description: str) -> str:
             return printable(clause, MAX_SUMMARY)
         if after:
             return printable(ORDERED.sub("", NAMING.sub("", sentence)), MAX_SUMMARY)
-    return printable(description, MAX_SUMMARY)
+    first = next(sentences(description), "")
+    bare = re.sub(r":\s.*$", "", NAMING.sub("", first))
+    telling = (
+        {word.lower() for word in words_of(bare)} - PARTICLES - {t.lower() for t in NODE_TYPES}
+    )
+    return printable(bare if telling else description, MAX_SUMMARY)
 
 
 def snake(name: str) -> str:

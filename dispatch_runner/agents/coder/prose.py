@@ -11,7 +11,7 @@ from dataclasses import replace
 from dispatch_runner.agents.coder.fields import ARTICLES, parse_field
 from dispatch_runner.agents.coder.machine import read_intents, read_machine, read_steps
 from dispatch_runner.agents.coder.naming import (
-    describe,
+    bare_text,
     guess_name,
     own_name,
     sentences,
@@ -19,15 +19,16 @@ from dispatch_runner.agents.coder.naming import (
 )
 from dispatch_runner.agents.coder.spec import FieldSpec, FieldType, NodeType, Reading, Retry
 from dispatch_runner.agents.coder.types import type_of_name, type_of_phrase
-from dispatch_runner.agents.coder.words import is_plural
+from dispatch_runner.agents.coder.words import is_plural, printable
 
 MAX_FIELDS = 64
 MAX_PROSE = 12_000
 MAX_ZONE = 4_000
 MAX_ITEM = 400
+MAX_DESCRIPTION = 600
 
 SECTIONS = (
-    r"(?P<name>(?:node )?(?:inputs?|request|parameters|arguments|event(?: fields)?|outputs?|returns|results?|"
+    r"(?P<name>(?:node )?(?:inputs?|request|param(?:eter)?s|arguments|event(?: fields)?|outputs?|returns|results?|"
     r"response|state(?: fields)?|steps|workflow|states|transitions|intents))"
     r"(?: (?:fields|model|parameters|schema))?"
 )
@@ -38,11 +39,11 @@ SECTION = re.compile(
 LONG_WORD = re.compile(r"(\S{80})\S+")
 HEADING = re.compile(rf"^[ \t]*#{{1,6}}[ \t]*{SECTIONS}[ \t]*#*$", re.IGNORECASE)
 INLINE_SECTION = re.compile(
-    r"(?<=[.;)\w])\s+(?=(?:Inputs?|Events?|Outputs?|Returns|Parameters|State|Steps|States|Transitions|Intents)\s*:)"
+    r"(?<=[.;)\w])\s+(?=(?:Inputs?|Events?|Outputs?|Returns|Requests?|Responses?|Results?|Param(?:eter)?s|State|Steps|States|Transitions|Intents)\s*:)"
 )
 BULLET = re.compile(r"^[ \t]*(?:[-*+•]|\d+[.)])[ \t]+")
 KINDS = {
-    "input": "input", "request": "input", "parameter": "input", "argument": "input", "event": "input",
+    "input": "input", "request": "input", "parameter": "input", "param": "input", "argument": "input", "event": "input",
     "output": "output", "return": "output", "result": "output", "response": "output",
     "state": "state", "step": "steps", "workflow": "steps", "transition": "machine", "intent": "intents",
 }  # fmt: skip
@@ -50,15 +51,15 @@ KINDS = {
 TAKES = (
     r"takes?(?: in)?|taking|(?:compare|merge|combine|join|multiply|add|subtract|divide)s?(?= (?:two|both|three)\b)|"
     r"accepts?|accepting|given|"
-    r"with (?:the )?(?:inputs?|parameters|arguments|fields)|(?:the )?(?:inputs?|parameters|request|events?) "
-    r"(?:is|are|has|have|carr(?:y|ies)|contains?|includes?)"
+    r"with (?:the )?(?:inputs?|parameters|arguments|fields)|(?:the )?(?:inputs?|parameters|request|events?)(?: fields?)? "
+    r"(?:is|are|has|have|carr(?:y|ies)|contains?|includes?|holds?|brings?)"
 )
 MAY_TAKE = r"with|supports?|supporting|receives?|receiving|requires?|expects?"
 """Words after which fields may stand; what stands there has to look like fields."""
-ELSE = r"using|from|by|for|reports?"
+ELSE = r"using|(?<!mapping )(?<!map )from|by|for|reports?"
 """Words that end an enumeration."""
 RETURNS = (
-    r"returns?|returning|(?<!the )outputs(?! of\b)|output(?=\s*:)|outputting|(?:answers?|repl(?:y|ies)) with|produces?|producing|yields?|yielding|responds? with|"
+    r"returns?|returning|(?:the )?outputs? (?:is|are|has|have|contains?|includes?)|(?<!the )outputs(?! of\b)|output(?=\s*:)|outputting|(?:answers?|repl(?:y|ies)) with|produces?|producing|yields?|yielding|responds? with|"
     r"responding with|gives(?: back)?(?! the same)|give back|(?:the )?(?:output|response|result) (?:is|are|has|"
     r"contains?|includes?)"
 )
@@ -88,11 +89,19 @@ VERB = re.compile(
     r"^(?!status|address)[a-z]+[^s\W]s (?!\w+(?:ed|en)\b)[a-z]+"
 )
 """An item that is another clause: `posts to the API`, `executes it`, `routes matching events`."""
-CLAUSE = re.compile(r"^(?!whether)[^(:]*\b(?:has|have|is|are|was|were|does|shows)\b")
+CLAUSE = re.compile(
+    r"^(?!whether)(?:(?! [-\u2013] )[^(:])*\b(?:has|have|is|are|was|were|does|shows)\b"
+)
 SPELLED = re.compile(r"[a-z0-9]_[a-z0-9]|`\w+`|\w \(.*\)")
 """An item with a name in code's spelling, or with notes in brackets."""
 SURE = re.compile(r"tak|accept|given|(?:the )?inputs?|return|output", re.IGNORECASE)
 """Triggers that speak of fields even in the prose of a contract."""
+OF_EVENT = re.compile(r"(?:the )?events? ", re.IGNORECASE)
+ONE_OF = re.compile(
+    r"\b(?!(?:it|this|that|which|each|state|there|what|who|node)\b)(?P<name>[a-z]\w+) (?:is|can be|may be|has to be) (?P<choice>(?:one of|either) [^.;\n]+)",
+    re.IGNORECASE,
+)
+"""A field that is named by what it may be: `operation is one of start, stop`."""
 SEVERAL = re.compile(
     r"^(?:two|three|four|both) (?P<what>(?:\w+ )??\w+s)(?::? (?P<name>\w+))?$", re.IGNORECASE
 )
@@ -134,7 +143,7 @@ def read_prose(text: str, node_type: NodeType | None = None, *, sure_only: bool 
     cannot mean anything else name some.
     """
     cut = LONG_WORD.sub(r"\1 ", text[:MAX_PROSE])
-    reading = Reading(text=" ".join(cut.lower().split()), sure_only=sure_only)
+    reading = Reading(text=" ".join(cut.lower().split()), sure_only=sure_only, node_type=node_type)
     if len(text) > MAX_PROSE:
         reading.warnings.append(
             f"only the first {MAX_PROSE:,} characters of the description were read"
@@ -143,15 +152,25 @@ def read_prose(text: str, node_type: NodeType | None = None, *, sure_only: bool 
     for sentence in sentences(rest):
         _read_sentence(sentence, reading)
     reading.output_fields = reading.output_fields or reading.computed_fields
+    _add_choices(rest, reading)
     _read_name(cut, rest, reading, node_type)
-    reading.description = describe(rest, reading.class_name) or describe(cut, "")
-    reading.summary = summarise(reading.description)
+    told = bare_text(rest, reading.class_name) or bare_text(cut, "")
+    reading.description, reading.summary = printable(told, MAX_DESCRIPTION), summarise(told)
     _read_policies(reading)
     reading.machine = reading.machine or read_machine(cut)
     reading.steps = reading.steps or read_steps(cut, sure_only=sure_only)
     if not sure_only:
         reading.intents = reading.intents or read_intents(cut)
     return reading
+
+
+def _add_choices(text: str, reading: Reading) -> None:
+    """Inputs that are named only by what they may be."""
+    known = [*reading.input_fields, *reading.output_fields, *reading.state_fields]
+    for found in ONE_OF.finditer(text) if not reading.sure_only else ():
+        parsed = parse_field(f"{found['name']} ({found['choice']})")
+        if parsed and parsed.type.base == "enum" and parsed.name not in {f.name for f in known}:
+            add_field(reading.input_fields, parsed)
 
 
 def _read_sections(text: str, reading: Reading) -> str:
@@ -225,6 +244,8 @@ def _read_sentence(sentence: str, reading: Reading) -> None:
         if index + 1 < len(marks):
             zone = LOOSE_END.sub("", zone)
         if reading.sure_only and not SURE.match(mark.group(0)):
+            continue
+        if OF_EVENT.match(mark.group(0)) and reading.node_type not in {None, "Reducer"}:
             continue
         _read_zone(kind, TAIL.sub("", zone), reading)
 

@@ -32,7 +32,9 @@ NAMED: dict[str, FieldType] = {
 COLLECTION = re.compile(
     r"^(?:list|array|sequence|set|tuple|batch|collection|iterable)s?(?: of |\[)"
 )
-MAPPING = re.compile(r"^(?:dict|dictionary|map|mapping)(?:\[\s*\w+\s*,| of \w+ to | from \w+ to )")
+MAPPING = re.compile(
+    r"^(?:dict|dictionary|map|mapping)(?:\[\s*\w+\s*,| of [\w ]+? to | from [\w ]+? to )"
+)
 ENUM = re.compile(r"^(?:one of|either|enum(?:eration)?(?: of)?|literal)\s*[:\[(]?\s*(.+?)[\])]?$")
 
 BY_NAME: tuple[tuple[str, FieldType], ...] = (
@@ -44,6 +46,8 @@ BY_NAME: tuple[tuple[str, FieldType], ...] = (
     (r"(?:average|mean|median|avg|stdev|variance)_\w+|\w+_(?:average|mean|median|avg)", NUMBER),
     (r"(?:\w+_)?headers|labels|environment|env", FieldType("dict", TEXT)),
     (r"(?:counts?|totals?)_(?:by|per)_\w+", FieldType("dict", INTEGER)),
+    ((r"(?:calls|requests|events|sessions|errors|failures|successes|hits|visits|runs|messages|orders|items)_(?:by|per)_"
+      r"\w+"), FieldType("dict", INTEGER)),
     (r"\w+_by_\w+", FieldType("dict", JSON)),
     (r"embeddings|vectors", list_of(list_of(NUMBER))),
     (r"(?:\w+_)?(?:embedding|vector)", list_of(NUMBER)),

@@ -14,6 +14,11 @@ RESERVED = frozenset({
     "update_forward_refs", "validate", "fields",
 })  # fmt: skip
 """Types that the annotations of a model name, and attributes of pydantic's models."""
+OF_PYDANTIC = re.compile(
+    r"model_(?:config|fields|fields_set|computed_fields|extra|copy|construct|dump\w*|validate\w*|json_schema|"
+    r"parametrized_name|post_init|rebuild)"
+)
+"""What a model has already."""
 MAX_IDENTIFIER = 48
 
 IRREGULAR_VERBS = {"does": "do", "goes": "go", "has": "have", "is": "be"}
@@ -36,7 +41,7 @@ def identifier(text: str, fallback: str = "value") -> str:
     name = name or fallback
     if name[0].isdigit():
         name = f"n_{name}"
-    if name.startswith("model_"):
+    if OF_PYDANTIC.fullmatch(name):
         name = name.removeprefix("model_") or fallback
         return identifier(f"the_{name}") if name[0].isdigit() else identifier(name)
     return f"{name}_" if keyword.iskeyword(name) or name in RESERVED else name

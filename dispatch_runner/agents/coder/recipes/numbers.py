@@ -76,7 +76,12 @@ def count(question: Question) -> Body | None:
         if len(sized) == 1 and name in {"count", "length", "size", "n", "total_count", "item_count"}
         else []
     )
-    chosen = of_name or plain
+    said = [
+        f
+        for f in sized
+        if re.search(rf"\b(?:number|count) of {f.name.replace('_', '[ _]')}\b", question.about)
+    ]
+    chosen = of_name or said or plain
     return Body((f"return len(contract.{chosen[0].name})",)) if len(chosen) == 1 else None
 
 

@@ -13,7 +13,13 @@ from dispatch_runner.agents.coder.write.module import Module, doc
 def write_compute(plan: Plan) -> Module:
     """The module of a Compute node."""
     module = Module(plan)
-    module.error({"invalid_input": "the input has no result"})
+    bodies = {
+        field.name: answer(Question(field, plan.inputs, plan.reading.text, plan.outputs))
+        for field in plan.outputs
+    }
+    raises = any(body is None or "{error}" in "".join(body.lines) for body in bodies.values())
+    if raises:
+        module.error({"invalid_input": "the input has no result"})
     module.model(
         plan.input_model,
         f"Input of {plan.class_name}",
@@ -27,15 +33,14 @@ def write_compute(plan: Plan) -> Module:
         [module.correlation(given=True)],
     )
     for field in plan.outputs:
-        _write_field(plan, module, field)
-    _write_class(plan, module)
+        _write_field(plan, module, field, bodies[field.name])
+    _write_class(plan, module, raises=raises)
     return module
 
 
-def _write_field(plan: Plan, module: Module, field: FieldSpec) -> None:
+def _write_field(plan: Plan, module: Module, field: FieldSpec, body: Body | None) -> None:
     """The function that computes one output field, or says that it is open."""
     annotation = module.annotation(field.type, field.name)
-    body = answer(Question(field, plan.inputs, plan.reading.text, plan.outputs))
     if body is None:
         message = f"how {field.name!r} follows from the input is not stated"
         module.open(field.name, message)
@@ -67,7 +72,8 @@ def _lines(plan: Plan, module: Module, body: Body) -> list[str]:
     return lines
 
 
-def _write_class(plan: Plan, module: Module) -> None:
+def _write_class(plan: Plan, module: Module, *, raises: bool) -> None:
+    told = f" Raises `{plan.error}` when the input has no result." if raises else ""
     bases, parameters, lines = module.bases()
     arguments = "".join(
         f"        {field.name}=_{field.name}(contract),\n" for field in plan.outputs
@@ -81,12 +87,12 @@ def _write_class(plan: Plan, module: Module) -> None:
     constructor = ""
     if parameters:
         constructor = f"    def __init__(self, {', '.join(parameters)}) -> None:\n        {'; '.join(lines)}\n\n"
-    module.add(f'''
+    module.add(f"""
 class {plan.class_name}{bases}:
     {doc(sentence(plan.reading.summary))}
 
 {constructor}    async def {plan.method}(self, contract: {plan.input_model}) -> {plan.output_model}:
-        """Computes the output. Raises `{plan.error}` when the input has no result."""
+        {doc(f"Computes the output.{told}", 8)}
         return {function}(contract)
 {module.lifecycle(plan.input_model)}
-''')
+""")

@@ -127,7 +127,7 @@ KNOWN = (
     (r"(?:completed_steps|steps_completed|steps|executed_steps)", "list", "[step.value for step in results]"),
     (r"(?:step_count|steps_count|completed_count|completed_step_count|steps_executed)", "int", "len(results)"),
     (r"(?:results|step_results|outputs)", "dict", "{step.value: dict(result) for step, result in results.items()}"),
-    (r"(?:success|succeeded|completed|ok|is_success|is_completed|is_complete)", "bool", "True"),
+    (r"(?:is_)?(?:\w+_)?(?:success|succeeded|completed?|ok)", "bool", "True"),
     (r"(?:status|final_status|workflow_status|state)", "str", '"completed"'),
 )  # fmt: skip
 

@@ -291,6 +291,8 @@ def _condition(rule: IntentRule, shape: Shape) -> str | None:
         named = [member for value, member in members.items() if value in words]
         if len(named) == 1:
             return f"{owner} == {named[0]}"
+        if len(named) > 1 and "or" in words and rule.condition is None:
+            return f"{owner} in {{{', '.join(named)}}}"
     if rule.condition is None:
         return None
     left, operator, right = rule.condition
