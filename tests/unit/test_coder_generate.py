@@ -211,6 +211,7 @@ COMPUTED = [
     (("Receives chunk_lengths (list of ints) and a threshold (int, default 5); answers with total_length, average_length, "
      "longest_length, and oversized_lengths, only the lengths greater than threshold"), {"chunk_lengths": [2, 4, 9]},
      {"total_length": 15, "average_length": 5.0, "longest_length": 9, "oversized_lengths": [9]}),
+    ("Takes left (str) and right (str); returns are_equal", {"left": "a", "right": "a"}, {"are_equal": True}),
     ("takes label and weight (float, default 2.5) and returns label and weight", {"label": "x"},
      {"label": "x", "weight": 2.5}),
 ]  # fmt: skip

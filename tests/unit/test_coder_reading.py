@@ -277,6 +277,18 @@ def test_steps_side_by_side_need_the_same_one(text):
     ]
 
 
+def test_a_step_may_need_several():
+    text = "Steps: load, logs (after load), metrics (after load), bundle (after logs and metrics), publish."
+
+    assert [(step.name, step.needs) for step in read_prose(text).steps] == [
+        ("load", ()),
+        ("logs", ("load",)),
+        ("metrics", ("load",)),
+        ("bundle", ("logs", "metrics")),
+        ("publish", ("bundle",)),
+    ]
+
+
 def test_arrows_join_steps_of_several_words():
     steps = read_prose("build loop: closing out -> verifying it -> filling. Takes x.").steps
 

@@ -219,10 +219,10 @@ def _stated_type(notes: str) -> FieldType | None:
         values = enum_values(choice.group(1))
         if len(values) > 1:
             return FieldType("enum", values=values)
-    whole = type_of_phrase(notes)
+    whole = type_of_phrase(notes.split(":")[0])
     if whole is not None:
         return whole
-    for part in re.split(r"[,;]\s*|\s[-\u2013]\s|\.\s", notes):
+    for part in re.split(r"[,;:]\s*|\s[-\u2013]\s|\.\s", notes):
         found = type_of_phrase(
             re.split(r"\b(?:default|between|from|at least|at most)\b|[<>]?=|[<>]", part)[0]
         )

@@ -95,7 +95,7 @@ def read_steps(text: str, *, sure_only: bool = False) -> list[Step]:
     chain = max(CHAIN.findall(text), key=len, default="")
     if listed and not ARROW.search(listed.group("what")):
         what = _first_part(listed.group("what"))
-        parts = BULLETS.split(what) if what.startswith("\n") else SPLIT.split(what)
+        parts = BULLETS.split(what) if what.startswith("\n") else SPLIT.split(_joined(what))
     elif len(ARROW.split(chain)) > 1:
         parts = [TAIL.sub("", part) for part in ARROW.split(chain)]
     elif len(NUMBERED.split(text)) > 2:
@@ -104,6 +104,15 @@ def read_steps(text: str, *, sure_only: bool = False) -> list[Step]:
         parts = _in_sentence(text)
     linked = _linked([part for part in parts if words_of(part)][:MAX_STEPS])
     return linked or _of_mentions(text)
+
+
+def _joined(text: str) -> str:
+    """The text with what stands in brackets kept from being split: `(after a, b and c)`."""
+    return re.sub(
+        r"\([^()]{0,400}\)",
+        lambda found: re.sub(r",\s*(?:and\s+)?|\s+and\s+", " & ", found[0]),
+        text,
+    )
 
 
 def _of_mentions(text: str) -> list[Step]:
@@ -168,12 +177,14 @@ def _linked(parts: list[str]) -> list[Step]:
             continue
         before = [step.name for step in steps]
         stated = (
-            [_step_name(need) for need in re.split(r",|\band\b", after.group("needs"))]
+            [_step_name(need) for need in re.split(r"[,&]|\band\b", after.group("needs"))]
             if after
             else []
         )
         needs = [need for need in stated if need in before] or before[-1:]
-        steps.append(Step(name, " ".join(listed.split())[:200], target, tuple(needs)))
+        steps.append(
+            Step(name, " ".join(listed.replace(" & ", ", ").split())[:200], target, tuple(needs))
+        )
     return steps
 
 

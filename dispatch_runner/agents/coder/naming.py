@@ -184,7 +184,10 @@ def bare_text(text: str, class_name: str) -> str:
     """The text without headings and without the class name before it."""
     bare = HEADING.sub("", text).strip()
     before, found, after = bare.partition(class_name) if class_name else (bare, "", "")
-    if found and START.match(before):
+    snake_first = SNAKE.match(bare)
+    if snake_first:
+        bare = bare[snake_first.end() :].strip(" :.-\u2013\u2014\n")
+    elif found and START.match(before):
         bare = after.strip(" :.-\u2013\u2014\n")
     return bare
 

@@ -210,7 +210,7 @@ def _read_section(kind: str, body: list[str], reading: Reading) -> None:
             [ASIDE.sub(r"\1 - \2", part.strip()) for part in parts]
             if len(parts) > 1
             and all(len(list(_items(p))) == 1 or ASIDE.match(p.strip()) for p in parts)
-            else list(_items(sentence[:MAX_ZONE]))
+            else _with_choices(_items(sentence[:MAX_ZONE]))
         )
         items += [BULLET.sub("", line) for line in more if line.strip()]
         _add_fields(kind, items, reading, exact=True)
@@ -253,7 +253,7 @@ def _read_sentence(sentence: str, reading: Reading) -> None:
 def _read_zone(kind: str, zone: str, reading: Reading) -> None:
     if ZONE_KINDS.get(kind) in reading.stated:
         return
-    items = _listed(list(_items(zone[:MAX_ZONE])))
+    items = _listed(_with_choices(_items(zone[:MAX_ZONE])))
     if kind == "takes":
         _add_fields("input", items, reading, exact=True)
     elif kind == "returns":
@@ -294,6 +294,17 @@ def _items(zone: str) -> Iterator[str]:
             index += 1
     if text[start:].strip(" ,"):
         yield text[start:].strip(" ,")
+
+
+def _with_choices(items: Iterator[str]) -> list[str]:
+    """The items; a choice that stands alone is of the one before: `level, one of low, high`."""
+    found: list[str] = []
+    for item in items:
+        if found and "(" not in found[-1] and re.match(r"(?:one of|either)\b", item):
+            found[-1] = f"{found[-1]} ({item})"
+        else:
+            found.append(item)
+    return found
 
 
 def _inside_choice(item: str) -> bool:

@@ -39,7 +39,7 @@ ENUM = re.compile(r"^(?:one of|either|enum(?:eration)?(?: of)?|literal)\s*[:\[(]
 
 BY_NAME: tuple[tuple[str, FieldType], ...] = (
     (r"(?:added|removed|changed|unchanged|modified)(?:_(?:keys|fields|paths))?", list_of(TEXT)),
-    (r"(?:is|has|should|can|was|include|use|allow|enable|needs)_\w+|\w*_?(?:enabled|flag|only)", BOOLEAN),
+    (r"(?:is|are|has|should|can|was|include|use|allow|enable|needs)_\w+|\w*_?(?:enabled|flag|only)", BOOLEAN),
     ((r"success|succeeded|valid|found|passed|ok|enabled|dry_run|overwrite|strict|verbose|equal|"
      r"healthy|active|completed|changed|inserted|created|deleted|case_sensitive|lowercase|uppercase|"
      r"delivered|acknowledged|approved|matches|exists"), BOOLEAN),

@@ -32,7 +32,7 @@ def _same_name(question: Question) -> Body | None:
 
 
 RECIPES: tuple[Callable[[Question], Body | None], ...] = (
-    _same_name, numbers.arithmetic, numbers.choice, lists.sets, numbers.threshold, numbers.statistic,
+    _same_name, numbers.arithmetic, numbers.choice, lists.sets, lists.equality, numbers.threshold, numbers.statistic,
     numbers.count, numbers.conversion, texts.digest, texts.slug, texts.split_join, lists.difference,
     texts.validity, texts.json_text, lists.collection, texts.text_steps,
 )  # fmt: skip

@@ -134,6 +134,18 @@ def _pair(question: Question) -> tuple[str, str] | None:
     return (held[0], held[1]) if len(held) == 2 else None
 
 
+def equality(question: Question) -> Body | None:
+    """Whether the only two inputs are equal."""
+    if question.output.type.base != "bool" or len(question.inputs) != 2:
+        return None
+    left, right = question.inputs
+    if left.type != right.type or not re.fullmatch(
+        r"(?:(?:is|are)_)?(?:equal|identical|the_same)", question.output.name
+    ):
+        return None
+    return Body((f"return contract.{left.name} == contract.{right.name}",))
+
+
 def _list_difference(question: Question) -> Body | None:
     """What was added to or removed from a list, in its order."""
     kind = question.output.name.split("_")[0]
