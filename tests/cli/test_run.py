@@ -222,3 +222,21 @@ def test_the_plain_pipe_imports_neither_typer_nor_rich(cli):
     modules = {line.rpartition("|")[2].strip().split(".")[0] for line in ran.stderr.splitlines()}
     assert "dispatch_runner" in modules
     assert not {"typer", "rich", "click"} & modules
+
+
+def test_agents_call_tools_and_every_call_is_in_the_trace(cli):
+    file = cli.folder / "faulty.py"
+    file.write_text("def half(n):\n    return n / 0\n")
+    trace = f'Traceback (most recent call last):\n  File "{file}", line 2, in half\nZeroDivisionError: division by zero'
+    given = {
+        "problem_description": "it fails",
+        "affected_files": [str(file)],
+        "error_traces": [trace],
+    }
+    ran = cli(stdin=[{"task_id": "d", "agent": "debug", "input_data": given}])
+    assert ran.code == 0
+    (told,) = ran.tasks["d"]["output"]["quality"]
+    assert told["quality"]["status"] == "ok"
+    calls = json.loads(Path(ran.tasks["d"]["trace_file"]).read_text())["mcp_calls"]
+    assert [(c["tool"], c["is_error"]) for c in calls] == [("assess_code_quality", False)]
+    assert calls[0]["duration_ms"] > 0

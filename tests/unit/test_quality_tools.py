@@ -78,7 +78,11 @@ async def test_a_poor_text_scores_less_and_every_loss_is_explained(quality: Qual
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [("def f(:\n", "it does not parse as Python 3."), ("", "there is no code"), ("# x\n", "no code")],
+    [
+        ("def f(:\n", "it does not parse as Python 3."),
+        ("", "there is no code"),
+        ("# x\n", "no code"),
+    ],
 )
 async def test_a_text_without_a_tree_scores_0_and_says_why(
     quality: QualityTools, content: str, reason: str

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from dispatch_runner.agents.quality import Quality
 from dispatch_runner.models.base import Model
 
 NodeType = Literal["Effect", "Compute", "Reducer", "Orchestrator"]
@@ -60,22 +61,6 @@ class Gate(Model):
     """Time that it took, in milliseconds; 0 when nothing ran. Gates run at the same time."""
     findings: list[Finding] = []
     """What it found, at most 50."""
-
-
-class Quality(Model):
-    """What the quality tool says of the file. For information: no gate, and it changes no outcome."""
-
-    status: Literal["ok", "error", "not_assessed"]
-    """`error`: the tool failed, or its answer was not understood; `not_assessed`: there is no such
-    tool, it could not judge, or it did not answer in time."""
-    score: float | None = None
-    """From 0 to 1, where the status is `ok`."""
-    metrics: dict[str, float] = {}
-    """What the score is made of, each from 0 to 1."""
-    improvements: list[str] = []
-    """What would raise the score most, at most five."""
-    reason: str | None = None
-    """Why there is no score."""
 
 
 class OpenPoint(Model):

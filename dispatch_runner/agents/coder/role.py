@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 
-from dispatch_runner.agents.coder.models import CoderInput, CoderOutput, Gate, OpenPoint, Quality
+from dispatch_runner.agents.coder.models import CoderInput, CoderOutput, Gate, OpenPoint
 from dispatch_runner.agents.inputs import check_model, check_paths, text_paths
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
@@ -17,6 +17,7 @@ from dispatch_runner.protocols import AgentCall, Answer, InputProblem
 
 if TYPE_CHECKING:
     from dispatch_runner.agents.coder.gates import Verdict
+    from dispatch_runner.agents.quality import Quality
 
 FORMAT_SECONDS = 20.0
 
@@ -186,7 +187,7 @@ async def _judge(
 ) -> "tuple[Verdict, Quality]":
     """The gates' verdict and, at the same time, what the quality tool says; it is not waited for
     when the verdict is a refusal."""
-    from dispatch_runner.agents.coder import quality
+    from dispatch_runner.agents import quality
     from dispatch_runner.agents.coder.gates import Candidate, run_gates
     from dispatch_runner.agents.coder.profiles import PROFILES
 
@@ -200,7 +201,8 @@ async def _judge(
         hurry=call.hurry,
     )
     if asked.validation_level == "lenient":
-        return await run_gates(candidate), quality.NOT_ASKED
+        not_asked = quality.Quality(status="not_assessed", reason="asked from 'moderate' on")
+        return await run_gates(candidate), not_asked
     told = quality.LATE
 
     async def ask() -> None:

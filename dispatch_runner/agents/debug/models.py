@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from dispatch_runner.agents.quality import Quality
 from dispatch_runner.models.base import Model
 
 Depth = Literal["quick", "standard", "deep"]
@@ -270,6 +271,13 @@ class TestRun(Model):
     seconds: float
 
 
+class FileQuality(Model):
+    """What the quality tool says of a file of a first suspect. For information: no evidence."""
+
+    file: str
+    quality: Quality
+
+
 class NotAssessed(Model):
     """Something that was not looked at."""
 
@@ -298,4 +306,6 @@ class DebugOutput(Model):
     tests: TestRun | None
     """Null when none were run."""
     files: list[FileReport]
+    quality: list[FileQuality] = []
+    """Of the files of the first suspects, at most 3; not asked at depth `quick`."""
     not_assessed: list[NotAssessed]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from dispatch_runner.agents.debug.models import DebugInput, DebugOutput
 from dispatch_runner.agents.inputs import check_model, check_paths, text_paths
+from dispatch_runner.agents.quality import GRACE_SECONDS, LATE, Quality, ask
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.protocols import AgentCall, Answer, InputProblem
@@ -19,6 +20,8 @@ from dispatch_runner.protocols import AgentCall, Answer, InputProblem
 if TYPE_CHECKING:
     from dispatch_runner.agents.debug.deep import Running
     from dispatch_runner.paths import AllowedRoots
+
+QUALITY_FILES = 3
 
 Analyse = Callable[
     [DebugInput, anyio.Event | None, "Running"], Awaitable[tuple[JsonObject, list[str]]]
@@ -79,6 +82,8 @@ class DebugRole:
             _prepare, call, self._test_commands
         )
         output, warnings = await analyse(asked, call.hurry, running)
+        if asked.analysis_depth != "quick":
+            output["quality"] = await _quality_of_suspects(call, output)
         return Answer(output, warnings=warnings)
 
     async def verify(self, call: AgentCall, answer: Answer) -> Answer:
@@ -98,6 +103,27 @@ class DebugRole:
                 details={"analysis": answer.output},
             )
         return answer
+
+
+async def _quality_of_suspects(call: AgentCall, output: JsonObject) -> list[JsonObject]:
+    """What the quality tool says of the first suspects' Python files. Bounded in time."""
+    suspects = (suspect["file"] for suspect in output["suspects"])
+    files = [file for file in dict.fromkeys(suspects) if file.endswith(".py")][:QUALITY_FILES]
+    told = dict.fromkeys(files, LATE)
+
+    async def ask_about(file: str) -> None:
+        try:
+            source = await anyio.Path(file).read_bytes()
+        except OSError as error:
+            told[file] = Quality(status="not_assessed", reason=str(error.strerror))
+            return
+        told[file] = await ask(call, source, file)
+
+    with anyio.move_on_after(GRACE_SECONDS):
+        async with anyio.create_task_group() as group:
+            for file in files:
+                group.start_soon(ask_about, file)
+    return [{"file": file, "quality": told[file].model_dump(mode="json")} for file in files]
 
 
 def _prepare(

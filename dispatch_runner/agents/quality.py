@@ -1,4 +1,4 @@
-"""What the quality tool says of a file: told beside the gates, never one of them.
+"""What the quality tool says of a file: told beside an agent's own findings, never one of them.
 
 The tool may be embedded or an old server far away. A score of it says nothing about whether a file
 parses, so nothing here can let a file pass, or refuse one.
@@ -6,21 +6,35 @@ parses, so nothing here can let a file pass, or refuse one.
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from dispatch_runner.agents.coder.models import Quality
-from dispatch_runner.agents.coder.words import printable
+from dispatch_runner.models.base import Model
 from dispatch_runner.protocols import AgentCall, ToolAnswer
 
 TOOL = "assess_code_quality"
 GRACE_SECONDS = 5.0
-"""How long its answer is waited for after the gates have ended."""
-NOT_ASKED = Quality(status="not_assessed", reason="asked from 'moderate' on")
-LATE = Quality(
-    status="not_assessed", reason=f"no answer within {GRACE_SECONDS:g} s after the gates"
-)
+"""How long its answer is waited for after everything else has ended."""
 MAX_REASON = 300
 MAX_IMPROVEMENTS = 5
+
+
+class Quality(Model):
+    """What the quality tool says of the file. For information: no gate, and it changes no outcome."""
+
+    status: Literal["ok", "error", "not_assessed"]
+    """`error`: the tool failed, or its answer was not understood; `not_assessed`: there is no such
+    tool, it could not judge, or it did not answer in time."""
+    score: float | None = None
+    """From 0 to 1, where the status is `ok`."""
+    metrics: dict[str, float] = {}
+    """What the score is made of, each from 0 to 1."""
+    improvements: list[str] = []
+    """What would raise the score most, at most five."""
+    reason: str | None = None
+    """Why there is no score."""
+
+
+LATE = Quality(status="not_assessed", reason=f"no answer within {GRACE_SECONDS:g} s")
 
 
 async def ask(call: AgentCall, source: bytes, path: str) -> Quality:
@@ -40,7 +54,7 @@ def decode(answer: ToolAnswer) -> Quality:
     """
     if answer.status != "ok":
         reason = answer.reason or "the tool gave no reason"
-        return Quality(status=answer.status, reason=printable(reason, MAX_REASON))
+        return Quality(status=answer.status, reason=_one_line(reason, MAX_REASON))
     output = answer.output
     if not isinstance(output, Mapping):
         return _error("the answer is not a JSON object")
@@ -65,6 +79,11 @@ def decode(answer: ToolAnswer) -> Quality:
     )
 
 
+def _one_line(text: str, limit: int) -> str:
+    shown = "".join(c if c.isprintable() else " " for c in text[:limit])
+    return " ".join(shown.split()) + (" ..." if len(text) > limit else "")
+
+
 def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
@@ -72,8 +91,8 @@ def _is_share(value: Any) -> bool:
 def _improvements(patterns: Any) -> list[str]:
     listed = patterns.get("improvement_opportunities") if isinstance(patterns, Mapping) else None
     told = listed if isinstance(listed, list) else []
-    return [printable(str(item), MAX_REASON) for item in told[:MAX_IMPROVEMENTS]]
+    return [_one_line(str(item), MAX_REASON) for item in told[:MAX_IMPROVEMENTS]]
 
 
 def _error(reason: str) -> Quality:
-    return Quality(status="error", reason=printable(reason, MAX_REASON))
+    return Quality(status="error", reason=_one_line(reason, MAX_REASON))

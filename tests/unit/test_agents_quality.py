@@ -6,10 +6,10 @@ from typing import Any
 import anyio
 import pytest
 
-from dispatch_runner.agents.coder import quality
-from dispatch_runner.agents.coder.models import CoderOutput, Quality
-from dispatch_runner.agents.coder.quality import decode
+from dispatch_runner.agents import quality
+from dispatch_runner.agents.coder.models import CoderOutput
 from dispatch_runner.agents.coder.role import CoderRole
+from dispatch_runner.agents.quality import Quality, decode
 from dispatch_runner.errors import AgentError
 from dispatch_runner.mcp.quality import QualityTools
 from dispatch_runner.models import ErrorType, JsonObject
