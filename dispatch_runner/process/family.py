@@ -27,6 +27,8 @@ program's, and a slash.
 
 EXEC_LOOKS = 40
 EXEC_PAUSE_SECONDS = 0.0005
+EMPTY_LOOKS = 3
+"""How often an environment must look empty, outside such a change, to be taken for empty."""
 ZOMBIES = frozenset({b"Z", b"X"})
 
 
@@ -222,17 +224,24 @@ def _marker_of(pid: int) -> str | None:
 
     While a process becomes another program, for some microseconds, its environment looks empty.
     """
+    empty = 0
     for _ in range(EXEC_LOOKS):
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
                 content = file.read()
         except OSError:
             return ""
-        if content or not _is_in_exec(pid):
+        if content:
             prefix = MARKER.encode() + b"="
             found = (each for each in content.split(b"\0") if each.startswith(prefix))
             return next(found, prefix)[len(prefix) :].decode("utf-8", "replace")
-        time.sleep(EXEC_PAUSE_SECONDS)
+        if _is_in_exec(pid):
+            empty = 0
+            time.sleep(EXEC_PAUSE_SECONDS)
+            continue
+        empty += 1  # it may have become the other program between the two looks
+        if empty == EMPTY_LOOKS:
+            return ""
     return None
 
 
