@@ -1,9 +1,12 @@
-"""Prints all figures. `python -m benchmarks [--stg FOLDER] [NAME ...]`; names as the modules here."""
+"""Prints all figures. `python -m benchmarks [--stg FOLDER] [NAME ...]`; names as the modules here.
+
+`python -m benchmarks.coder [FOLDER]` and `python -m benchmarks.quixbugs FOLDER` judge the offline agents.
+"""
 
 import argparse
 from pathlib import Path
 
-from benchmarks import engine, latency, load, makespan, programs, quality, startup
+from benchmarks import debug, engine, latency, load, makespan, programs, quality, startup
 
 BENCHMARKS = {
     "startup": startup.main,
@@ -12,6 +15,7 @@ BENCHMARKS = {
     "programs": programs.main,
     "load": load.main,
     "quality": quality.main,
+    "debug": debug.main,
 }
 
 
