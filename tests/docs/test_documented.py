@@ -30,7 +30,7 @@ PROTOCOL, AGENTS, CONFIGURATION, README = (
     for name in ("docs/protocol.md", "docs/agents.md", "docs/configuration.md", "README.md")
 )
 SCHEMAS = all_schemas()
-NOT_OURS = {"--kill-after", "--joblog", "--strict"}
+NOT_OURS = {"--stg", "--kill-after", "--joblog", "--strict"}
 """Flags of other programs that the documents mention."""
 
 
