@@ -74,7 +74,7 @@ def analysed(path: Path, trace: str, hypothesis: str = "") -> None:
 @pytest.fixture(autouse=True)
 def without_ruff(monkeypatch):
     """The process is not what is tried here, and would cost most of the time."""
-    monkeypatch.setattr(lint, "find_ruff", lambda: None)
+    monkeypatch.setattr(lint, "find", lambda name: None)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

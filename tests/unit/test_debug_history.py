@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dispatch_runner.agents.debug.history import committed_lines, last_changes
-from dispatch_runner.agents.debug.lint import ToolProblem
 from dispatch_runner.agents.debug.sources import read_source
+from dispatch_runner.analysis.tools import ToolProblem
 
 pytestmark = [
     pytest.mark.anyio,

@@ -323,7 +323,7 @@ async def test_files_that_cannot_be_analysed_are_warned_about_and_survived(shop,
 
 async def test_a_missing_linter_is_said_and_survived(shop, monkeypatch):
     path, trace = shop
-    monkeypatch.setattr(lint, "find_ruff", lambda: None)
+    monkeypatch.setattr(lint, "find", lambda name: None)
     output = await analysed(affected_files=[str(path)], error_traces=[trace])
     assert {"what": "lint", "why": "ruff is not installed"} in output["not_assessed"]
 

@@ -5,7 +5,6 @@ import pytest
 
 from dispatch_runner.agents.debug import lint
 from dispatch_runner.agents.debug.lint import (
-    ToolProblem,
     module_of,
     mypy_batches,
     run_mypy,
@@ -14,6 +13,7 @@ from dispatch_runner.agents.debug.lint import (
 from dispatch_runner.agents.debug.pycode import Broken, PyCode, complexity, parse_python
 from dispatch_runner.agents.debug.sources import Source
 from dispatch_runner.agents.debug.suspicious import suspicious
+from dispatch_runner.analysis.tools import ToolProblem
 
 pytestmark = pytest.mark.anyio
 
@@ -133,10 +133,10 @@ async def test_ruff_looks_for_security_and_complexity_only_beyond_quick(tmp_path
 
 
 async def test_a_missing_tool_is_a_problem_not_a_crash(monkeypatch, tmp_path):
-    monkeypatch.setattr(lint, "find_ruff", lambda: None)
-    monkeypatch.setattr(lint, "find_mypy", lambda: ["/no/such/mypy"])
+    monkeypatch.setattr(lint, "find", lambda name: None)
     with pytest.raises(ToolProblem, match="not installed"):
         await run_ruff(["/w/a.py"], "quick", None)
+    monkeypatch.setattr(lint, "find", lambda name: f"/no/such/{name}")
     with pytest.raises(ToolProblem, match="cannot be started"):
         await run_mypy(["/w/a.py"], lambda file, line: "", anyio.Event())
 

@@ -11,12 +11,12 @@ from dispatch_runner.agents.debug.candidates import Candidate, as_suspects
 from dispatch_runner.agents.debug.history import last_changes
 from dispatch_runner.agents.debug.hypothesis import judge
 from dispatch_runner.agents.debug.job import Job, gather, parse_text
-from dispatch_runner.agents.debug.lint import ToolProblem
 from dispatch_runner.agents.debug.localise import add_description, add_findings, add_traces
 from dispatch_runner.agents.debug.models import DebugInput, DebugOutput
 from dispatch_runner.agents.debug.stacktraces import RawFrame
 from dispatch_runner.agents.debug.static import find
 from dispatch_runner.agents.debug.threads import in_thread
+from dispatch_runner.analysis.tools import ToolProblem
 from dispatch_runner.models import JsonObject
 
 MOST_FINDINGS = 200

@@ -17,7 +17,6 @@ import anyio
 import anyio.to_thread
 
 from dispatch_runner.agents.debug import dynamic
-from dispatch_runner.agents.debug.lint import ToolProblem
 from dispatch_runner.agents.debug.localise import Material
 from dispatch_runner.agents.debug.models import DebugInput, FailedTest, NotAssessed, TestRun
 from dispatch_runner.agents.debug.testrun import (
@@ -32,6 +31,7 @@ from dispatch_runner.agents.debug.testrun import (
     try_mutants,
 )
 from dispatch_runner.agents.debug.threads import in_thread
+from dispatch_runner.analysis.tools import ToolProblem
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 

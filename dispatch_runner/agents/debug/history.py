@@ -9,28 +9,14 @@ from pathlib import Path
 import anyio
 
 from dispatch_runner import process
-from dispatch_runner.agents.debug.lint import ToolProblem
 from dispatch_runner.agents.debug.models import Change
 from dispatch_runner.agents.debug.sources import Source
-from dispatch_runner.agents.debug.tools import clean_environment, find_git
+from dispatch_runner.analysis.tools import UNTRUSTING, ToolProblem, clean_environment, find
 from dispatch_runner.errors import AgentError
 
 SECONDS = 5.0
 OUTPUT_LIMIT = 4_000_000
 GRACE_SECONDS = 0.5
-
-SAFE = (
-    "-c", "core.fsmonitor=false",
-    "-c", "core.hooksPath=/dev/null",
-    "-c", "core.pager=cat",
-    "-c", "core.sshCommand=false",
-    "-c", "credential.helper=",
-    "-c", "diff.external=",
-    "-c", "log.showSignature=false",
-    "-c", "gpg.program=false",
-    "-c", "protocol.allow=never",
-)  # fmt: skip
-"""A repository's own configuration may name programs; none of them is run."""
 
 
 async def last_changes(
@@ -46,10 +32,10 @@ async def last_changes(
         ToolProblem: git is missing, the file is in no repository or unknown to it, or it takes
             longer than 5 s.
     """
-    git = find_git()
+    git = find("git")
     if git is None:
         raise ToolProblem("git is not installed")
-    base = [git, "--no-pager", "--no-optional-locks", *SAFE]
+    base = [git, *UNTRUSTING]
     name, folder = Path(source.path).name, Path(source.path).parent
     blob = await _git([*base, "cat-file", "blob", f"HEAD:./{name}"], folder, hurry)
     lines = committed_lines(source.lines, blob.splitlines(), line_start, line_end)

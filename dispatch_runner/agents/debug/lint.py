@@ -12,7 +12,7 @@ import anyio
 from dispatch_runner import process
 from dispatch_runner.agents.debug.models import Depth, Finding
 from dispatch_runner.agents.debug.threads import in_thread
-from dispatch_runner.agents.debug.tools import clean_environment, find_mypy, find_ruff
+from dispatch_runner.analysis.tools import ToolProblem, clean_environment, find
 from dispatch_runner.errors import AgentError
 
 QUICK_RULES = "E9,F,B,PLE,PLW,ASYNC,RUF006,RUF008,RUF009,RUF013,RUF016,RUF018,RUF034,RUF059"
@@ -79,10 +79,6 @@ MYPY_WEIGHTS = {
 ScopeOf = Callable[[str, int], str]
 
 
-class ToolProblem(Exception):
-    """A tool could not be used. The message says why."""
-
-
 async def run_ruff(paths: Sequence[str], depth: Depth, hurry: anyio.Event | None) -> list[Finding]:
     """What ruff finds with a fixed choice of rules, whatever the project configured; without
     the functions around it.
@@ -90,7 +86,7 @@ async def run_ruff(paths: Sequence[str], depth: Depth, hurry: anyio.Event | None
     Raises:
         ToolProblem: ruff is missing, takes too long, or answers what is not understood.
     """
-    ruff = find_ruff()
+    ruff = find("ruff")
     if ruff is None:
         raise ToolProblem("ruff is not installed")
     rules = QUICK_RULES if depth == "quick" else f"{QUICK_RULES},{STANDARD_RULES}"
@@ -142,13 +138,13 @@ async def run_mypy(
     Raises:
         ToolProblem: mypy is missing, takes too long, or answers what is not understood.
     """
-    mypy = find_mypy()
+    mypy = find("mypy")
     if mypy is None:
         raise ToolProblem("mypy is not installed")
     found: list[Finding] = []
     for roots, batch in await in_thread(mypy_batches, paths):
         command = [
-            *mypy, "--config-file=", "--output=json", "--no-incremental", "--cache-dir=/dev/null",
+            mypy, "--config-file=", "--output=json", "--no-incremental", "--cache-dir=/dev/null",
             "--no-site-packages", "--ignore-missing-imports", "--follow-imports=silent",
             "--check-untyped-defs", "--no-error-summary", "--no-color-output", "--", *batch,
         ]  # fmt: skip

@@ -68,9 +68,12 @@ class DebugRole:
 
     def missing_tools(self) -> Sequence[str]:
         """`ruff`, `mypy`, `git` and `pytest`, where they are not installed."""
-        from dispatch_runner.agents.debug.tools import missing_tools
+        from importlib.util import find_spec
 
-        return missing_tools()
+        from dispatch_runner.analysis.tools import missing
+
+        pytest = [] if find_spec("pytest") else ["pytest"]
+        return [*missing(["ruff", "mypy", "git"]), *pytest]
 
     async def solve(self, call: AgentCall) -> Answer:
         """The analysis.

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 import anyio
 
 from dispatch_runner.agents.debug.job import Job
-from dispatch_runner.agents.debug.lint import ToolProblem, run_mypy, run_ruff
+from dispatch_runner.agents.debug.lint import run_mypy, run_ruff
 from dispatch_runner.agents.debug.mapping import Place
 from dispatch_runner.agents.debug.models import Finding
 from dispatch_runner.agents.debug.pycode import Broken, PyCode, parse_python
@@ -17,6 +17,7 @@ from dispatch_runner.agents.debug.sources import Source
 from dispatch_runner.agents.debug.structure import NoGrammar, outline, structure
 from dispatch_runner.agents.debug.suspicious import suspicious
 from dispatch_runner.agents.debug.threads import each_in_thread, in_thread
+from dispatch_runner.analysis.tools import ToolProblem
 
 SYNTAX_ERROR = 0.9
 NOT_UNDERSTOOD = 0.3

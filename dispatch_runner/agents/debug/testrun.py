@@ -18,10 +18,9 @@ import anyio
 import anyio.to_thread
 
 from dispatch_runner import process
-from dispatch_runner.agents.debug.lint import ToolProblem
 from dispatch_runner.agents.debug.mutate import Mutant
 from dispatch_runner.agents.debug.threads import in_thread
-from dispatch_runner.agents.debug.tools import clean_environment
+from dispatch_runner.analysis.tools import ToolProblem, clean_environment
 from dispatch_runner.errors import AgentError
 
 Outcome = Literal["passed", "failed", "skipped", "hung", "crashed"]
