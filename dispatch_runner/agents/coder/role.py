@@ -1,7 +1,7 @@
 """The role `coder`: what it is asked, its own offline answer, and how any answer is verified."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,10 @@ from dispatch_runner.paths import AllowedRoots, identity
 from dispatch_runner.protocols import AgentCall, Answer, InputProblem
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from dispatch_runner.agents.coder.gates import Verdict
+    from dispatch_runner.agents.coder.generate import Generated
     from dispatch_runner.agents.quality import Quality
 
 FORMAT_SECONDS = 20.0
@@ -68,9 +71,7 @@ class CoderRole:
         Raises `AgentError`: the output exists (`invalid_input`), a context file does not
         (`missing_file`).
         """
-        from dispatch_runner.agents.coder import files
-        from dispatch_runner.agents.coder.generate import generate
-
+        files, generate = await to_thread.run_sync(_loaded)
         asked = CoderInput.model_validate(call.input)
         await to_thread.run_sync(
             lambda: files.check_free(asked.output_path, overwrite=asked.overwrite)
@@ -135,6 +136,14 @@ class CoderRole:
             warnings=answer.warnings,
         )
         return Answer(output.model_dump(mode="json"), answer.usage, answer.warnings, answer.backend)
+
+
+def _loaded() -> "tuple[ModuleType, Callable[..., Generated]]":
+    """In a thread: the first import takes tens of milliseconds, in which others may start."""
+    from dispatch_runner.agents.coder import files
+    from dispatch_runner.agents.coder.generate import generate
+
+    return files, generate
 
 
 async def _formatted(source: str, call: AgentCall) -> str:
