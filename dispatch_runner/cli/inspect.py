@@ -1,6 +1,7 @@
 """The commands that look and do not run: validate, graph, schema, agents, trust."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,8 @@ from dispatch_runner.cli.run import RunOptions, prepared_or_answer, working_dire
 from dispatch_runner.cli.table import table
 from dispatch_runner.dispatching.prepare import Operator, Prepared
 from dispatch_runner.errors import RecordError, SettingsError
-from dispatch_runner.models import JsonObject
-from dispatch_runner.settings import Flags
+from dispatch_runner.models import Config, JsonObject
+from dispatch_runner.settings import Flags, effective
 
 if TYPE_CHECKING:
     from dispatch_runner.agents.registry import AgentInfo
@@ -77,16 +78,23 @@ def print_schema(name: str | None, folder: Path | None, channel: Channel) -> int
 
 
 def show_agents(flags: Flags, as_json: bool, channel: Channel) -> int:
-    """Prints what there is, which backend answers, and whether it can run here."""
+    """Prints what there is, which backend answers, and whether it can run here; and the settings in
+    force, with where each comes from."""
     try:
         operator = Operator.of(flags, os.environ, working_directory())
     except SettingsError as error:
         return answer_settings(channel, error)
     agents = operator.registry.describe()
     if as_json:
-        print_document(
-            channel, {"agents": [asdict(agent) for agent in agents], "notes": _notes(operator)}
-        )
+        document: JsonObject = {
+            "agents": [asdict(agent) for agent in agents],
+            "settings": {
+                name: {"value": value, "origin": origin}
+                for name, value, origin in _in_force(operator)
+            },
+            "notes": _notes(operator),
+        }
+        print_document(channel, document)
         return 0
     rows = [["AGENT", "ROLE", "BACKEND", "HERE", "DEFINED IN", "REMARK"]]
     for agent in agents:
@@ -95,7 +103,9 @@ def show_agents(flags: Flags, as_json: bool, channel: Channel) -> int:
         rows.append(
             [agent.name, agent.role or "?", agent.backend or "?", here, agent.origin, remark]
         )
-    channel.write(table(rows).encode())
+    settings = [["SETTING", "VALUE", "FROM"]]
+    settings += [[name, _shown(value), origin] for name, value, origin in _in_force(operator)]
+    channel.write(f"{table(rows)}\n{table(settings)}".encode())
     for note in _notes(operator):
         say(f"note: {note}")
     return 0
@@ -114,6 +124,24 @@ def trust_file(file: Path, channel: Channel) -> int:
         return answer_unwritable(channel, error, hint)
     channel.write(f"trusted as it is now: {file.resolve()}\n".encode())
     return 0
+
+
+def _in_force(operator: Operator) -> Iterator[tuple[str, object, str]]:
+    """Name, value and origin of each setting of a request that asks for nothing itself."""
+    settings = operator.settings
+    values: JsonObject = {
+        **effective(settings, Config()).as_json(),
+        "backend": settings.backend,
+        "durability": settings.durability,
+        "allow_paths": list(settings.allow_paths),
+    }
+    return ((name, value, settings.origin(name)) for name, value in values.items())
+
+
+def _shown(value: object) -> str:
+    if value is None or value == []:
+        return "-"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _notes(operator: Operator) -> list[str]:

@@ -106,13 +106,25 @@ def test_agents_are_shown_with_backend_and_origin(cli):
         '[agents.lost]\ncommand = ["no-such-program-here"]\n'
     )
     ran = cli("agents", writes=(), text=True)
-    rows = {line.split()[0]: line for line in ran.text.splitlines()}
+    agents, settings = ran.text.split("\n\n")
+    assert settings.startswith("SETTING")
+    rows = {line.split()[0]: line for line in agents.splitlines()}
     assert set(rows) == {"AGENT", "coder", "debug", "echo", "lint", "lost"}
     assert "operator.toml:1" in rows["lint"]
     assert "at most 2 at once" in rows["lint"]
     assert "NO" in rows["lost"]
     assert "no-such-program-here" in rows["lost"]
     assert "built in" in rows["coder"]
+
+
+def test_agents_says_which_settings_are_in_force_and_why(cli):
+    cli.settings("[defaults]\nretries = 1\n")
+    cli.environ["DISPATCH_RUNNER_MAX_WORKERS"] = "3"
+    found = cli("agents", "--json", writes=()).document["settings"]
+    assert found["max_workers"] == {"value": 3, "origin": "environment DISPATCH_RUNNER_MAX_WORKERS"}
+    assert (found["retries"]["value"], found["retries"]["origin"][-2:]) == (1, ":2")
+    assert found["timeout_seconds"] == {"value": 300.0, "origin": "default"}
+    assert "environment DISPATCH_RUNNER_MAX_WORKERS" in cli("agents", writes=(), text=True).text
 
 
 def test_agents_as_json(cli):
