@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check fmt lint imports types schemas cov bench examples clean
+.PHONY: help install run test test-all test-agents check fmt lint imports types schemas cov bench examples clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ test: install ## unit, property, command line and docs tests
 
 test-all: install ## all tests: also faults, slow ones, more examples per property
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q
+
+test-agents: install ## real agent programs against a scripted model server, cut off from the network
+	$(BIN)/python tests/agents/install.py
+	$(BIN)/python tests/agents/jail.py $(BIN)/python -m pytest -q tests/agents
 
 lint: install ## ruff and codespell
 	$(BIN)/ruff check .

@@ -8,8 +8,9 @@ from statistics import median
 import anyio
 
 from dispatch_runner.clock import Clock
+from dispatch_runner.engine.attempt import Attempting
 from dispatch_runner.engine.executor import Executor
-from dispatch_runner.engine.runner import Attempting, Job, Retrying, Surroundings
+from dispatch_runner.engine.runner import Job, Retrying, Surroundings
 from dispatch_runner.models import Task
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.testing import scripted_agent

@@ -6,8 +6,9 @@ from statistics import median, quantiles
 import anyio
 
 from dispatch_runner.clock import Clock
+from dispatch_runner.engine.attempt import Attempting
 from dispatch_runner.engine.executor import Executor
-from dispatch_runner.engine.runner import Attempting, Job, Retrying, Surroundings
+from dispatch_runner.engine.runner import Job, Retrying, Surroundings
 from dispatch_runner.models import JsonObject, Task
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import AgentCall

@@ -17,9 +17,15 @@ from pathlib import Path
 from dispatch_runner.models import ErrorType, JsonObject, Problem, TaskError
 
 TRANSIENT = frozenset(
-    {ErrorType.RATE_LIMITED, ErrorType.OVERLOADED, ErrorType.UNAVAILABLE, ErrorType.CRASHED}
+    {
+        ErrorType.RATE_LIMITED,
+        ErrorType.OVERLOADED,
+        ErrorType.UNAVAILABLE,
+        ErrorType.CRASHED,
+        ErrorType.STALLED,
+    }
 )
-"""Error types that another attempt may mend. `crashed` is retried once only."""
+"""Error types that another attempt may mend. `crashed` and `stalled` are retried once only."""
 
 
 class DispatchRunnerError(Exception):
@@ -91,6 +97,9 @@ class AgentError(DispatchRunnerError):
         hint: str | None = None,
         details: JsonObject | None = None,
         retry_after: float | None = None,
+        exhausted: bool | None = None,
+        resets_at: float | None = None,
+        session: str | None = None,
     ) -> None:
         super().__init__(message)
         self.type = type
@@ -100,6 +109,13 @@ class AgentError(DispatchRunnerError):
         self.details = details or {}
         self.retry_after = retry_after
         """Seconds that the other side asked us to wait before the next attempt."""
+        self.exhausted = type is ErrorType.AUTH if exhausted is None else exhausted
+        """Whether the provider refuses every further call, too: the quota is used up, or the key is
+        not accepted."""
+        self.resets_at = resets_at
+        """When the quota is there again, where it is known: seconds since 1970."""
+        self.session = session
+        """By which a backend that repairs can go on in spite of this failure."""
 
     def as_value(self) -> TaskError:
         return TaskError(self.type, self.message, self.retryable, self.hint, self.details)

@@ -12,14 +12,25 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from dispatch_runner.models.budget import Budget
+from dispatch_runner.models.usage import total_usage
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from anyio import Event
 
     from dispatch_runner.models import JsonObject, Usage
+    from dispatch_runner.models.request import Workspace
     from dispatch_runner.models.trace import McpCall, TraceEvent
     from dispatch_runner.paths import AllowedRoots
+
+
+MOST_EVENTS = 1_000
+"""Of one attempt in its trace; what comes after is counted only."""
+
+Access = Literal["read", "edit", "execute"]
+"""What an agent may do in its workspace: read files; change files, too; run programs, too."""
 
 
 @dataclass(slots=True)
@@ -30,6 +41,81 @@ class CallLog:
     mcp_calls: list[McpCall] = field(default_factory=list)
     stdout_file: str | None = None
     stderr_file: str | None = None
+    events_left_out: int = 0
+
+    def tell(self, event: str, **data: Any) -> None:
+        """Adds an event, until there are `MOST_EVENTS`."""
+        if len(self.events) >= MOST_EVENTS:
+            self.events_left_out += 1
+            return
+        from dispatch_runner.clock import Clock
+        from dispatch_runner.models.trace import TraceEvent
+
+        self.events.append(TraceEvent(Clock().utc(), event, data))
+
+
+class Meter:
+    """What a backend tells of itself while it works. This one only adds up what is consumed."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        """Consumed so far by this attempt, also when it fails or is cancelled."""
+
+    def spend(self, usage: Usage) -> None:
+        """So much more was consumed. Told as soon as it is known: budgets are kept by it."""
+        self.usage = total_usage([self.usage, usage])
+
+    def pulse(self, *, working: bool = False) -> None:
+        """A sign of life; the first one, at the call's start, begins the watch for a stall.
+
+        Args:
+            working: a tool runs now, which may be silent for longer.
+        """
+
+    def throttled(self, retry_after: float | None = None) -> None:
+        """The provider told the agent to slow down, and the agent tries again by itself.
+
+        Args:
+            retry_after: seconds until then, where they are known.
+        """
+
+
+class Repair(NamedTuple):
+    """What an agent is told when its answer failed: a further round of the same attempt."""
+
+    round: int
+    """1 for the first."""
+    failure: str
+    """What failed, for the agent to read; bounded."""
+    previous: JsonObject | None
+    """The answer that failed, where there was one."""
+    session: str | None
+    """As the backend gave it with that answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How a role asks something that understands language."""
+
+    prompt: str
+    system: str = ""
+    """What the agent is and how it works; empty: nothing is added to the backend's own."""
+    schema: JsonObject | None = None
+    """JSON Schema of the answer, an object; null: any text, which becomes `{"text": ...}`."""
+    access: Access = "read"
+    """What it needs; what the operator's definition of the agent says goes before."""
+    tools: tuple[str, ...] | None = None
+    """By their names in Claude Code (`Read`, `Edit`, `Bash(git *)`); null: what the access allows."""
+    model: str | None = None
+    """Null, or a wish that the operator's definition of the agent overrides."""
+
+
+class ToolInfo(NamedTuple):
+    """A tool that may be called."""
+
+    name: str
+    description: str
+    input_schema: JsonObject
 
 
 class ToolAnswer(NamedTuple):
@@ -51,12 +137,20 @@ class Tools(Protocol):
         """Calls a tool within its time limit and adds the call to the log. Never raises for a failure."""
         ...
 
+    async def offered(self) -> Sequence[ToolInfo]:
+        """The tools of the servers that the operator defined, for an agent to choose from; never those
+        of a server that cannot be reached."""
+        ...
+
 
 class NoTools:
     """Nothing to call: every answer is `not_assessed`."""
 
     async def call(self, tool: str, arguments: JsonObject, log: CallLog) -> ToolAnswer:
         return ToolAnswer("not_assessed", reason="no tools are configured")
+
+    async def offered(self) -> Sequence[ToolInfo]:
+        return ()
 
 
 @dataclass(slots=True)
@@ -86,6 +180,11 @@ class AgentCall:
     """Set when grace times must be skipped: a second signal arrived."""
     log: CallLog = field(default_factory=CallLog)
     tools: Tools = field(default_factory=NoTools)
+    meter: Meter = field(default_factory=Meter)
+    repair: Repair | None = None
+    """Set in the further rounds of an attempt."""
+    budget: Budget | None = None
+    """What this attempt may consume, to be passed on where the agent can keep it; null: any amount."""
 
 
 @dataclass(slots=True)
@@ -93,10 +192,9 @@ class Answer:
     """What a backend got. Not yet verified."""
 
     output: JsonObject
-    usage: Usage | None = None
     warnings: list[str] = field(default_factory=list)
-    backend: str | None = None
-    """Set when another backend than the agent's first one answered."""
+    session: str | None = None
+    """By which a backend that repairs can go on where it stopped."""
 
 
 class InputProblem(NamedTuple):
@@ -137,6 +235,15 @@ class Role(Protocol):
 
 
 @runtime_checkable
+class PromptedRole(Role, Protocol):
+    """A role that can be put into words: any agent or model may answer for it."""
+
+    def question(self, call: AgentCall) -> Question:
+        """What is asked. May read files that the input names; raises `AgentError`."""
+        ...
+
+
+@runtime_checkable
 class OfflineRole(Role, Protocol):
     """A role that can answer by itself, with real tools, no model and no network."""
 
@@ -149,6 +256,15 @@ class Backend(Protocol):
     """A way to get an answer."""
 
     name: str
+    provider: str | None
+    """Whose rate limits and bills it shares, such as `anthropic`; null: it costs nothing that is
+    counted."""
+    repairs: bool
+    """Whether it can be asked again in the same attempt, with `AgentCall.repair`."""
+
+    def unknown_cost(self, role: Role) -> str | None:
+        """Why the cost of a call will not be known, or null. Null where there is no provider."""
+        ...
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role on this machine, or null. Cheap; starts nothing."""
@@ -157,7 +273,7 @@ class Backend(Protocol):
     async def answer(self, role: Role, call: AgentCall) -> Answer:
         """The answer. Raises `AgentError` when there is none.
 
-        When it is cancelled, it has ended everything that it started before it returns, within a
+        What it consumes goes to `call.meter`, whatever happens. When it is cancelled, it has ended everything that it started before it returns, within a
         bounded time.
         """
         ...
@@ -176,6 +292,27 @@ class Agent(NamedTuple):
     retries: int | None = None
     resources: Mapping[str, int] = MappingProxyType({})
     capabilities: tuple[str, ...] = ()
+    fallback: tuple[Backend, ...] = ()
+    """Asked in turn when the one before cannot be reached, refuses the key, or has no quota left."""
+    checks: tuple[str, ...] = ()
+    """Acceptance checks of every task of this agent, by name."""
+    repair_rounds: int = 2
+    """How often a failure is fed back in one attempt."""
+    stall_seconds: float = 120.0
+    """How long a backend that tells of itself may be silent."""
+    budget: Budget = Budget()
+    """Of one task."""
+    cache: bool = False
+    workspace: Workspace = "in_place"
+
+
+class Checks(Protocol):
+    """Acceptance checks that the operator defined."""
+
+    async def check(self, names: Sequence[str], call: AgentCall, answer: Answer) -> None:
+        """Runs them in the call's workspace. Raises `AgentError` (`check_failed`) for the first that
+        fails, with what it printed, bounded."""
+        ...
 
 
 class Agents(Protocol):

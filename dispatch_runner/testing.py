@@ -35,9 +35,22 @@ class ScriptedBackend:
 
     name = "scripted"
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        provider: str | None = None,
+        repairs: bool = False,
+        unknown_cost: str | None = None,
+    ) -> None:
         self.calls: list[AgentCall] = []
+        self.provider = provider
+        self.repairs = repairs
         self._script = script or _done
+        self._unknown_cost = unknown_cost
+
+    def unknown_cost(self, role: Role) -> str | None:
+        return self._unknown_cost
 
     def unavailable(self, role: Role) -> str | None:
         return None

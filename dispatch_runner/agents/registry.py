@@ -7,19 +7,22 @@ pays for the agents that it uses.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from dispatch_runner.errors import InternalError, SettingsError
+from dispatch_runner.models.budget import Budget
 from dispatch_runner.protocols import Agent, OfflineRole
 from dispatch_runner.settings.names import suggestion
+from dispatch_runner.settings.values import BackendOptions
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from dispatch_runner.protocols import Backend, Role
     from dispatch_runner.settings import Settings
+    from dispatch_runner.settings.schema import AgentSettings
 
 ROLES = {
     "coder": "dispatch_runner.agents.coder.role:CoderRole",
@@ -27,8 +30,19 @@ ROLES = {
     "echo": "dispatch_runner.agents.echo:EchoRole",
 }
 BACKENDS = {
-    "offline": "dispatch_runner.backends.offline:OfflineBackend",
-    "command": "dispatch_runner.backends.command:CommandBackend",
+    "offline": "dispatch_runner.backends.offline:build",
+    "command": "dispatch_runner.backends.command:build",
+    "claude-code": "dispatch_runner.backends.claude_code:build",
+    "codex": "dispatch_runner.backends.codex:build",
+    "gemini": "dispatch_runner.backends.gemini:build",
+    "opencode": "dispatch_runner.backends.opencode:build",
+    "acp": "dispatch_runner.backends.acp:build",
+    "llm": "dispatch_runner.backends.llm:build",
+}
+"""What makes a backend from an agent's `BackendOptions`."""
+NEED_A_COMMAND = {
+    "command": 'define command = ["program", "argument"] in [agents.{name}]',
+    "acp": 'define the agent to talk to, such as command = ["gemini", "--acp"], in [agents.{name}]',
 }
 PROGRAM_ROLE = "dispatch_runner.backends.command:ProgramRole"
 ENTRY_POINTS = "dispatch_runner.agents"
@@ -37,6 +51,13 @@ ROLE_PARTS = ("name", *(part for part in dir(OfflineRole) if not part.startswith
 """What an object needs in order to be a role."""
 OWN_ANSWER = frozenset({"echo"})
 """Roles that a general choice of backend leaves alone."""
+STALL_SECONDS = 120.0
+REPAIR_ROUNDS = 2
+_KEPT = (
+    "max_concurrency", "timeout_seconds", "retries", "resources", "stall_seconds", "repair_rounds",
+    "cache", "workspace",
+)  # fmt: skip
+"""Keys of an agent's table that are the agent's, and not its backend's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +97,6 @@ class Registry:
         self._settings = settings
         self._scan = scan or _scan
         self._agents: dict[str, Agent | None] = {}
-        self._offline: Backend | None = None
         self._found: Mapping[str, EntryPoint] | None = None
         self.warnings: list[str] = []
         """About entry points that were found and are not used."""
@@ -125,20 +145,30 @@ class Registry:
         )
 
     def _agent(self, name: str, role: Role) -> Agent:
-        backend, origin = self._backend(name), self._origin(name)
-        definition = self._settings.agents.get(name)
-        if definition is None:
-            return Agent(name, role, backend, origin)
-        return Agent(
-            name=name,
-            role=role,
-            backend=backend,
-            origin=origin,
-            max_concurrency=definition.max_concurrency,
-            timeout_seconds=definition.timeout_seconds,
-            retries=definition.retries,
-            resources=definition.resources,
+        settings, definition = self._settings, self._settings.agents.get(name)
+        backend, origin = self._backend(name, self._backend_name(name)), self._origin(name)
+        general = Agent(
+            name,
+            role,
+            backend,
+            origin,
+            stall_seconds=settings.stall_seconds or STALL_SECONDS,
+            repair_rounds=(
+                REPAIR_ROUNDS if settings.repair_rounds is None else settings.repair_rounds
+            ),
+        )
+        return general if definition is None else self._defined(general, definition)
+
+    def _defined(self, general: Agent, definition: AgentSettings) -> Agent:
+        """The agent as its own table says; a flag or the environment goes before that table."""
+        own = definition.model_fields_set - self._settings.overriding
+        told = {key: getattr(definition, key) for key in _KEPT if key in own}
+        return general._replace(
+            **{key: value for key, value in told.items() if value is not None},
             capabilities=tuple(definition.capabilities),
+            checks=tuple(definition.checks),
+            fallback=tuple(self._backend(general.name, each) for each in definition.fallback),
+            budget=Budget(definition.max_cost_usd, definition.max_tokens, definition.max_requests),
         )
 
     def _role(self, name: str) -> Role | None:
@@ -151,7 +181,12 @@ class Registry:
         return None if entry_point is None else _installed_role(entry_point)
 
     def _is_program(self, name: str) -> bool:
-        return name not in ROLES and self._command(name) is not None
+        """Whether the operator defined it as a program; an agent may also have a command for its
+        backend's own program."""
+        definition = self._settings.agents.get(name)
+        if name in ROLES or definition is None or definition.command is None:
+            return False
+        return definition.backend in {None, "command", "offline"}
 
     def _command(self, name: str) -> tuple[str, ...] | None:
         definition = self._settings.agents.get(name)
@@ -172,29 +207,33 @@ class Registry:
             return "command"
         return "offline" if name in OWN_ANSWER else settings.backend
 
-    def _backend(self, name: str) -> Backend:
-        if self._backend_name(name) == "command":
-            return self._program(name)
-        if self._offline is None:
-            self._offline = cast("Backend", _imported(BACKENDS["offline"])())
-        return self._offline
-
-    def _program(self, name: str) -> Backend:
-        definition, command = self._settings.agents.get(name), self._command(name)
-        if definition is None or command is None:
+    def _backend(self, name: str, backend: str) -> Backend:
+        if backend in NEED_A_COMMAND and self._command(name) is None:
             raise SettingsError(
-                f"agent '{name}' has no command for backend 'command'",
+                f"agent '{name}' has no command for backend '{backend}'",
                 source=self._settings.origin("backend"),
-                hint=f'define command = ["program", "argument"] in [agents.{name}]',
+                hint=NEED_A_COMMAND[backend].format(name=name),
             )
-        options: dict[str, Any] = {
-            key: getattr(definition, key)
-            for key in ("stdin", "output", "env", "output_limit", "grace_seconds")
-            if getattr(definition, key) is not None
+        return cast("Backend", _imported(BACKENDS[backend])(self._options(name, backend)))
+
+    def _options(self, name: str, backend: str) -> BackendOptions:
+        definition = self._settings.agents.get(name)
+        if definition is None:
+            return BackendOptions(name)
+        told: dict[str, Any] = {
+            key.name: getattr(definition, key.name, None) for key in fields(BackendOptions)
         }
-        if definition.cwd is not None:
-            options["cwd"] = self._settings.cwd / definition.cwd
-        return cast("Backend", _imported(BACKENDS["command"])(command, **options))
+        if backend != self._backend_name(name):  # a fallback: the program is the first one's
+            told["command"] = None
+        return BackendOptions(
+            **{
+                **told,
+                "agent": name,
+                "command": _vector(told["command"]),
+                "env": _vector(definition.env),
+                "cwd": None if definition.cwd is None else self._settings.cwd / definition.cwd,
+            }
+        )
 
     def _origin(self, name: str) -> str:
         if name in self._settings.agents:
@@ -234,6 +273,10 @@ class Registry:
                 message = f"agent '{name}' is a program, which backend 'offline' cannot run"
                 hint = 'write backend = "command"'
                 yield self._settings.error(message, "agents", name, "backend", hint=hint)
+
+
+def _vector(words: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if words is None else tuple(words)
 
 
 def _imported(path: str) -> Any:

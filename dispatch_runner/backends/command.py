@@ -6,31 +6,33 @@ and writes to files beside the task's trace.
 """
 
 import math
-import os
-import re
-import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from dispatch_runner.backends.programs import (
+    TAIL_LIMIT,
+    call_variables,
+    evidence,
+    kept,
+    last_line,
+    missing_program,
+    output_files,
+)
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.process import GRACE_SECONDS, OUTPUT_LIMIT, Captured, Completed, cut, run
 from dispatch_runner.protocols import AgentCall, Answer, InputProblem, Role
 from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT, passed_environment
+from dispatch_runner.settings.values import BackendOptions
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the exit code that asks for another attempt."""
 
 TEXT_LIMIT = 1_000_000
 """Characters of the answer of a program that prints text; its file may hold more."""
-
-TAIL_LIMIT = 4_000
-"""Characters of output in the details of an error."""
-
-ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 
 Stdin = Literal["json", "none"]
 Output = Literal["json", "text", "exit"]
@@ -76,6 +78,8 @@ class CommandBackend:
     """
 
     name = "command"
+    provider = None
+    repairs = False
 
     def __init__(
         self,
@@ -102,23 +106,22 @@ class CommandBackend:
 
     def unavailable(self, role: Role) -> str | None:
         """Why the program cannot be started here, or null."""
-        program = self.command[0]
-        path = self._passed.get("PATH", os.defpath)
-        relative = "/" in program and not program.startswith("/")
-        if shutil.which(f"{self.cwd}/{program}" if self.cwd and relative else program, path=path):
-            return None
-        return f"program {program!r} was not found" + ("" if "/" in program else f" on '{path}'")
+        return missing_program(self.command[0], self._passed, self.cwd)
+
+    def unknown_cost(self, role: Role) -> str | None:
+        """Null: a program consumes nothing that is counted."""
+        return None
 
     async def answer(self, role: Role, call: AgentCall) -> Answer:
         """What the program answered.
 
         When it is cancelled, the program and all its descendants have ended before it returns.
         """
-        stdout, stderr = self._output_files(call)
+        stdout, stderr = output_files(call)
         try:
             completed = await run(
                 self.command,
-                env=self._environment(call),
+                env={**self._passed, **call_variables(call)},
                 cwd=self.cwd or call.workspace,
                 stdin=_envelope(call) if self.stdin == "json" else b"",
                 stdout=stdout,
@@ -128,8 +131,8 @@ class CommandBackend:
                 hurry=call.hurry,
             )
         finally:
-            call.log.stdout_file = _kept(stdout)
-            call.log.stderr_file = _kept(stderr)
+            call.log.stdout_file = kept(stdout)
+            call.log.stderr_file = kept(stderr)
         answer = Answer(self._judge(completed))
         answer.warnings += _warnings(completed, self.command[0])
         return answer
@@ -147,7 +150,7 @@ class CommandBackend:
                 ErrorType.UNVERIFIED,
                 f"{self.command[0]!r} ended well but printed nothing",
                 hint='define it with output = "exit" if its exit code says enough',
-                details=_evidence(completed),
+                details=evidence(completed),
             )
         return {"text": text, "exit_code": 0}
 
@@ -167,21 +170,6 @@ class CommandBackend:
         if failed:
             raise _failure(program, completed)
         return output
-
-    def _output_files(self, call: AgentCall) -> tuple[Path | None, Path | None]:
-        if call.output_prefix is None:
-            return None, None
-        prefix = f"{call.output_prefix}.{call.attempt}"
-        return Path(f"{prefix}.stdout"), Path(f"{prefix}.stderr")
-
-    def _environment(self, call: AgentCall) -> dict[str, str]:
-        trace = call.correlation_id.replace("-", "").lower()
-        return {
-            **self._passed,
-            "DISPATCH_RUNNER_TASK_ID": call.task_id,
-            "DISPATCH_RUNNER_CORRELATION_ID": call.correlation_id,
-            "TRACEPARENT": f"00-{trace}-{os.urandom(8).hex()}-01",
-        }
 
     @cached_property
     def _passed(self) -> dict[str, str]:
@@ -208,19 +196,6 @@ def _envelope(call: AgentCall) -> bytes:
         raise AgentError(
             ErrorType.INVALID_INPUT, f"the task cannot be written as JSON: {error}"
         ) from error
-
-
-def _kept(path: Path | None) -> str | None:
-    """The file's path, or null when there is nothing in it; an empty file is removed."""
-    if path is None:
-        return None
-    try:
-        if path.stat().st_size:
-            return str(path)
-        path.unlink()
-    except FileNotFoundError:
-        return None
-    return None
 
 
 def _json_object(program: str, stdout: Captured) -> JsonObject:
@@ -271,38 +246,21 @@ def _json_type(value: object) -> str:
 
 def _failure(program: str, completed: Completed) -> AgentError:
     """What it means that the program did not end with exit code 0."""
-    evidence = _evidence(completed)
-    last = evidence.get("stderr", "").rstrip().rpartition("\n")[2].strip()
+    details, last = evidence(completed), last_line(completed)
     said = f": {cut(last, 200)}" if last else ""
     if completed.signal is not None:
         hint = "the system kills programs when memory is short" if _killed(completed) else None
         message = f"{program!r} was killed by {completed.signal}{said}"
-        return AgentError(ErrorType.CRASHED, message, hint=hint, details=evidence)
+        return AgentError(ErrorType.CRASHED, message, hint=hint, details=details)
     if completed.returncode == TRY_AGAIN:
         message = f"{program!r} asked to be run again (exit code {TRY_AGAIN}){said}"
-        return AgentError(ErrorType.UNAVAILABLE, message, retryable=True, details=evidence)
+        return AgentError(ErrorType.UNAVAILABLE, message, retryable=True, details=details)
     message = f"{program!r} ended with exit code {completed.returncode}{said}"
-    return AgentError(ErrorType.CRASHED, message, details=evidence)
+    return AgentError(ErrorType.CRASHED, message, details=details)
 
 
 def _killed(completed: Completed) -> bool:
     return completed.signal == "SIGKILL"
-
-
-def _evidence(completed: Completed) -> JsonObject:
-    """Exit code or signal, and the tails of what was printed, readable for people."""
-    ending = (
-        {"exit_code": completed.returncode}
-        if completed.signal is None
-        else {"signal": completed.signal}
-    )
-    outputs = {"stderr": completed.stderr, "stdout": completed.stdout}
-    tails = {
-        name: ESCAPE_SEQUENCE.sub("", output.tail(TAIL_LIMIT))
-        for name, output in outputs.items()
-        if output.size
-    }
-    return {**ending, **tails}
 
 
 def _reported(program: str, error: Any, completed: Completed) -> AgentError:
@@ -356,3 +314,17 @@ def _warnings(completed: Completed, program: str) -> list[str]:
     if completed.leftovers:
         found.append(f"{program!r} left {completed.leftovers} processes behind; they were ended")
     return found
+
+
+def build(options: BackendOptions) -> CommandBackend:
+    """The backend of an agent; `options.command` is there."""
+    wanted = {
+        "stdin": options.stdin,
+        "output": options.output,
+        "env": options.env,
+        "cwd": options.cwd,
+        "output_limit": options.output_limit,
+        "grace_seconds": options.grace_seconds,
+    }
+    given: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+    return CommandBackend(options.command or (), **given)

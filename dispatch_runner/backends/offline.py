@@ -5,12 +5,19 @@ from typing import cast
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import AgentCall, Answer, OfflineRole, Role
+from dispatch_runner.settings.values import BackendOptions
 
 
 class OfflineBackend:
     """The backend of every role that can answer by itself."""
 
     name = "offline"
+    provider = None
+    repairs = False
+
+    def unknown_cost(self, role: Role) -> str | None:
+        """Null: nothing is spent."""
+        return None
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
@@ -27,3 +34,8 @@ class OfflineBackend:
                 ErrorType.UNAVAILABLE, reason, retryable=False, hint="choose another backend for it"
             )
         return await cast("OfflineRole", role).solve(call)
+
+
+def build(options: BackendOptions) -> OfflineBackend:
+    """The same for every agent."""
+    return OfflineBackend()

@@ -3,8 +3,6 @@
 import os
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
-from enum import StrEnum
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +13,29 @@ from typer.exceptions import TyperException
 from dispatch_runner.cli.answers import answer_usage
 from dispatch_runner.cli.channel import Channel, print_text
 from dispatch_runner.cli.commands import COMMANDS
+from dispatch_runner.cli.options import (
+    AllowPath,
+    AnyTraceDir,
+    Backend,
+    ConfigFile,
+    Dispatch,
+    DispatchTimeout,
+    Durability,
+    ExitZero,
+    FailFast,
+    File,
+    GraphFormat,
+    Invocation,
+    MaxWorkers,
+    McpConfig,
+    ProgressOption,
+    Retries,
+    ShownOption,
+    Stdout,
+    Timeout,
+    TraceDir,
+    TraceDirOnly,
+)
 from dispatch_runner.cli.run import RunOptions, run_request
 from dispatch_runner.cli.signals import Signals
 from dispatch_runner.settings import Flags
@@ -31,6 +52,7 @@ app = typer.Typer(
     dispatch-runner validate tasks.json     check it and show the plan, run nothing
     dispatch-runner schema request          what a request may hold
     dispatch-runner agents                  who can do the work here
+    dispatch-runner start < tasks.json      run it in the background; then wait, status, cancel, result
     dispatch-runner --install-completion    shell completion; or with a name: bash, zsh, fish
 
     Without a command, `run` is meant; its flags are in `dispatch-runner run --help`. Progress goes to
@@ -42,6 +64,7 @@ app = typer.Typer(
       1  it ran, and not all tasks succeeded (0 with --exit-zero)
       2  rejected: nothing ran; the document on stdout says everything that is wrong
       3  our own fault: a record or the result could not be written, or a bug
+      124  of wait, cancel, result: the dispatch still runs
       129, 130, 143  interrupted by SIGHUP, SIGINT, SIGTERM
     """,
     rich_markup_mode=None,
@@ -56,148 +79,19 @@ traces_app = typer.Typer(
 app.add_typer(traces_app, name="traces")
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """What every command is given: where its answer goes, and who hears of signals."""
+@app.command(
+    "start",
+    help="""Run the tasks of a request in the background, and print its id at once.
 
-    channel: Channel
-    signals: Signals
+    The request is checked first, as by `run`: what is wrong is printed, exit 2. Then a process of its
+    own runs it, with nothing of the caller's terminal or pipes. Its flags are those of `run`;
+    --stdout and --exit-zero have no effect, and progress goes to a file in its run folder.
 
-
-class ShownOption(StrEnum):
-    full = "full"
-    summary = "summary"
-    none = "none"
-
-
-class ProgressOption(StrEnum):
-    auto = "auto"
-    board = "board"
-    lines = "lines"
-    json = "json"
-    none = "none"
-
-
-class DurabilityOption(StrEnum):
-    power = "power"
-    process = "process"
-
-
-class GraphFormat(StrEnum):
-    mermaid = "mermaid"
-    dot = "dot"
-    text = "text"
-    json = "json"
-
-
-File = Annotated[
-    Path | None,
-    typer.Argument(help="The request; stdin when it is left out or '-'.", show_default=False),
-]
-MaxWorkers = Annotated[
-    int | None,
-    typer.Option(
-        "--max-workers",
-        "-j",
-        metavar="N",
-        min=1,
-        help="Tasks running at once. [default: 5]",
-        show_default=False,
-    ),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option(
-        "--timeout",
-        metavar="SECONDS",
-        help="Seconds for one attempt of a task. [default: 300]",
-        show_default=False,
-    ),
-]
-DispatchTimeout = Annotated[
-    float | None,
-    typer.Option(
-        "--dispatch-timeout",
-        metavar="SECONDS",
-        help="Seconds for the whole dispatch.",
-        show_default=False,
-    ),
-]
-Retries = Annotated[
-    int | None,
-    typer.Option(
-        "--retries",
-        metavar="N",
-        min=0,
-        max=10,
-        help="Further attempts after a transient failure. [default: 2]",
-        show_default=False,
-    ),
-]
-FailFast = Annotated[
-    bool | None,
-    typer.Option(
-        "--fail-fast/--no-fail-fast", help="Stop at the first failure.", show_default=False
-    ),
-]
-TraceDir = Annotated[
-    str | None,
-    typer.Option(
-        "--trace-dir",
-        metavar="FOLDER",
-        help="Folder of the records. [default: ./traces]",
-        show_default=False,
-    ),
-]
-AllowPath = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-path",
-        metavar="FOLDER",
-        help="A further folder in which tasks may read and write; may be repeated.",
-        show_default=False,
-    ),
-]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="The operator's file, instead of ./dispatch.toml.",
-        show_default=False,
-    ),
-]
-McpConfig = Annotated[
-    Path | None,
-    typer.Option(
-        "--mcp-config",
-        metavar="FILE",
-        help="MCP servers in the format of an .mcp.json, besides those of dispatch.toml.",
-        show_default=False,
-    ),
-]
-Backend = Annotated[
-    str | None,
-    typer.Option(
-        "--backend",
-        metavar="NAME",
-        help="Who answers for coder and debug. [default: offline]",
-        show_default=False,
-    ),
-]
-Durability = Annotated[
-    DurabilityOption | None,
-    typer.Option(
-        "--durability",
-        help="power: records survive a power cut; process: they survive the death of the process. [default: power]",
-        show_default=False,
-    ),
-]
-TraceDirOnly = Annotated[
-    str, typer.Option("--trace-dir", metavar="FOLDER", help="Folder of the records.")
-]
-
-
+    \b
+    dispatch-runner start < tasks.json | jq -r .dispatch
+    dispatch-runner wait --timeout 110
+    """,
+)
 @app.command()
 def run(
     context: typer.Context,
@@ -213,8 +107,8 @@ def run(
     backend: Backend = None,
     durability: Durability = None,
     mcp_config: McpConfig = None,
-    stdout: Annotated[ShownOption, typer.Option("--stdout", help="How much of the result is printed; the whole of it is always in result_file.")] = ShownOption.full,
-    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 also when tasks failed (not when rejected or interrupted).")] = False,
+    stdout: Stdout = ShownOption.full,
+    exit_zero: ExitZero = False,
     progress: Annotated[ProgressOption, typer.Option("--progress", help="On stderr. auto: a board on a terminal, lines elsewhere; json: one event a line.")] = ProgressOption.auto,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress: --progress none.")] = False,
     events: Annotated[Path | None, typer.Option("--events", metavar="FILE", help="Also write every event to this file, one JSON object a line.", show_default=False)] = None,
@@ -244,6 +138,10 @@ def run(
     options = RunOptions(
         file, flags, stdout.value, exit_zero, "none" if quiet else progress.value, events
     )
+    if context.command.name == "start":
+        from dispatch_runner.cli.start import start_request
+
+        return start_request(options, invocation.channel, invocation.signals)
     return run_request(options, invocation.channel, invocation.signals)
 
 
@@ -376,6 +274,81 @@ def version(context: typer.Context) -> int:
     invocation: Invocation = context.obj
     invocation.channel.write(f"dispatch-runner {__version__}\n".encode())
     return 0
+
+
+@app.command()
+def status(context: typer.Context, dispatch: Dispatch = None, trace_dir: AnyTraceDir = None) -> int:
+    """Show how a dispatch stands: counts, what runs, what did not succeed.
+
+    \b
+    dispatch-runner status
+    dispatch-runner status 1f0c9a52 | jq .tasks
+    """
+    from dispatch_runner.cli.control import Wanted, show_status
+
+    invocation: Invocation = context.obj
+    return show_status(Wanted(dispatch, trace_dir), invocation.channel)
+
+
+@app.command()
+def wait(
+    context: typer.Context,
+    dispatch: Dispatch = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="Give up after so many seconds. [default: never]", show_default=False)] = None,
+    exit_zero: ExitZero = False,
+    trace_dir: AnyTraceDir = None,
+) -> int:  # fmt: skip
+    """Wait until a dispatch has ended, and show how it stands.
+
+    Exits as `run` would have; 124 when it still runs after the timeout, 3 when its process died.
+
+    \b
+    dispatch-runner wait --timeout 110
+    """
+    from dispatch_runner.cli.control import Wanted, wait_for
+
+    invocation: Invocation = context.obj
+    return wait_for(Wanted(dispatch, trace_dir), timeout, exit_zero, invocation.channel)
+
+
+@app.command()
+def cancel(
+    context: typer.Context,
+    dispatch: Dispatch = None,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0, help="Give up waiting for its end after so many seconds.")] = 60.0,
+    now: Annotated[bool, typer.Option("--now", help="Skip the grace times of programs.")] = False,
+    trace_dir: AnyTraceDir = None,
+) -> int:  # fmt: skip
+    """End a dispatch: what runs is cancelled, everything is recorded. Waits for its end.
+
+    Exits 0 once it has ended, also when it had ended before; 124 when it still runs.
+    """
+    from dispatch_runner.cli.control import Wanted, cancel_dispatch
+
+    invocation: Invocation = context.obj
+    return cancel_dispatch(Wanted(dispatch, trace_dir), timeout, now, invocation.channel)
+
+
+@app.command()
+def result(
+    context: typer.Context,
+    dispatch: Dispatch = None,
+    stdout: Stdout = ShownOption.full,
+    exit_zero: ExitZero = False,
+    trace_dir: AnyTraceDir = None,
+) -> int:
+    """Print the result of a dispatch; of one that has not ended, what is known so far.
+
+    Exits as `run` would have; 124 when it still runs, 3 when its process died.
+
+    \b
+    dispatch-runner result --stdout summary
+    dispatch-runner result 1f0c9a52 | jq '.results[] | select(.status == "success") | .output'
+    """
+    from dispatch_runner.cli.control import Wanted, print_result
+
+    invocation: Invocation = context.obj
+    return print_result(Wanted(dispatch, trace_dir), stdout.value, exit_zero, invocation.channel)
 
 
 @traces_app.command("list")

@@ -66,6 +66,12 @@ class Channel:
         except OSError as error:
             raise StdoutError(f"cannot write to stdout: {error.strerror}") from error
 
+    def close(self) -> None:
+        """Lets go of it: a reader that waits for its end sees it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     def take(self) -> int:
         """The descriptor, for one who writes something else than a document from now on.
 

@@ -1,5 +1,8 @@
 """The names of the commands, known without building them. A test compares them with the app's."""
 
 COMMANDS = frozenset(
-    {"run", "validate", "graph", "schema", "agents", "mcp", "traces", "trust", "version"}
-)
+    {
+        "run", "start", "status", "wait", "cancel", "result", "validate", "graph", "schema", "agents",
+        "mcp", "traces", "trust", "version",
+    }
+)  # fmt: skip

@@ -3,10 +3,14 @@
 import gc
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dispatch_runner.cli.channel import Channel, StdoutError, say
 from dispatch_runner.cli.commands import COMMANDS
 from dispatch_runner.cli.signals import Interrupted, Signals
+
+if TYPE_CHECKING:
+    from dispatch_runner.cli.run import RunOptions
 
 _OF_THE_APP = frozenset({"--help", "-h", "--install-completion", "--show-completion"})
 
@@ -43,16 +47,25 @@ def run(arguments: Sequence[str]) -> int:
 
 def _command(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:
     wanted = with_command(arguments)
-    if wanted[0] == "run":
+    if wanted[0] in {"run", "start"}:
         from dispatch_runner.cli.quick import read
-        from dispatch_runner.cli.run import run_request
 
         options = read(wanted)
         if options is not None:
-            return run_request(options, channel, signals)
+            return _run_or_start(wanted[0], options, channel, signals)
     from dispatch_runner.cli.app import invoke
 
     return invoke(wanted, channel, signals)
+
+
+def _run_or_start(command: str, options: "RunOptions", channel: Channel, signals: Signals) -> int:
+    if command == "start":
+        from dispatch_runner.cli.start import start_request
+
+        return start_request(options, channel, signals)
+    from dispatch_runner.cli.run import run_request
+
+    return run_request(options, channel, signals)
 
 
 def _asked_by_a_person(arguments: Sequence[str]) -> bool:

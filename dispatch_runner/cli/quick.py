@@ -1,4 +1,4 @@
-"""Reads the flags of `run` where nothing is in doubt, as Typer would, without building its commands.
+"""Reads the flags of `run` and `start` where nothing is in doubt, as Typer would, without building its commands.
 
 Building them costs half as much as a whole short run. Whatever is not plainly right (an unknown or
 shortened flag, a value that does not fit) is left to Typer, which words the answer. A test gives both
@@ -22,7 +22,7 @@ class _InDoubt(Exception):
 def read(arguments: Sequence[str]) -> RunOptions | None:
     """The options, or null when Typer shall judge."""
     given: dict[str, Any] = {}
-    rest = list(arguments[1:] if arguments[:1] == ["run"] else arguments)
+    rest = list(arguments[1:] if arguments[:1] in (["run"], ["start"]) else arguments)
     try:
         while rest:
             _take(rest, given)

@@ -3,9 +3,10 @@
 import os
 import select
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import anyio
 
@@ -21,7 +22,7 @@ from dispatch_runner.cli.signals import Signals
 from dispatch_runner.dispatching.prepare import Operator, Prepared, prepare
 from dispatch_runner.dispatching.run import Dispatch
 from dispatch_runner.errors import RequestRejected, SettingsError
-from dispatch_runner.models import JsonObject, Result, TaskStatus
+from dispatch_runner.models import Result
 from dispatch_runner.preflight.document import MAX_BYTES
 from dispatch_runner.report.guarded import Guarded, Report
 from dispatch_runner.settings import Flags
@@ -45,21 +46,49 @@ class RunOptions:
     events: Path | None = None
 
 
+class Ready(NamedTuple):
+    """A request that was checked, and who is told of its events."""
+
+    prepared: Prepared
+    reports: list[Guarded]
+
+
 class Unusable(Exception):
     """A file or a stream that was named cannot be used. Carries a message and a hint."""
 
 
 def run_request(options: RunOptions, channel: Channel, signals: Signals) -> int:
     """Runs a request and prints its result. Returns the exit code."""
+    ready = ready_or_answer(options, channel)
+    if isinstance(ready, int):
+        return ready
+    signals.hold()
+    return run_ready(ready, options, channel, signals)
+
+
+def ready_or_answer(options: RunOptions, channel: Channel) -> Ready | int:
+    """What can be run; or, once everything that is wrong is printed, the exit code."""
     prepared = prepared_or_answer(options, channel)
     if isinstance(prepared, int):
         return prepared
     try:
-        reports = _reports(options)
+        return Ready(prepared, _reports(options))
     except Unusable as error:
         return answer_usage(channel, *error.args)
-    signals.hold()
-    dispatch, result = anyio.run(_run, prepared, reports, signals)
+
+
+def run_ready(
+    ready: Ready,
+    options: RunOptions,
+    channel: Channel,
+    signals: Signals,
+    on_record: Callable[[Dispatch], None] | None = None,
+) -> int:
+    """Runs it and prints its result. Returns the exit code.
+
+    `on_record` is called when the dispatch is on disk and nothing has been started yet.
+    """
+    dispatch, result = anyio.run(_run, ready, signals, on_record)
     try:
         _deliver(dispatch, result, options.stdout, channel)
     except StdoutError as error:
@@ -68,12 +97,14 @@ def run_request(options: RunOptions, channel: Channel, signals: Signals) -> int:
         raise StdoutError(f"{error}; the whole result is in '{result.result_file}'") from error
     if dispatch.fault is not None:
         return Exit.FAULT
-    return exit_code(result, exit_zero=options.exit_zero)
+    return exit_code(result.status, result.interrupted, exit_zero=options.exit_zero)
 
 
 def _deliver(dispatch: Dispatch, result: Result, shown: Shown, channel: Channel) -> None:
     if shown == "summary":
-        print_document(channel, _summary(result))
+        from dispatch_runner.report.compact import summarised
+
+        print_document(channel, summarised(result))
     elif shown == "full" and dispatch.document is not None and not channel.is_terminal:
         channel.write(dispatch.document)  # the very bytes of result_file
     elif shown == "full":
@@ -162,9 +193,11 @@ def _hint(file: str) -> str:
 
 
 async def _run(
-    prepared: Prepared, reports: list[Guarded], signals: Signals
+    ready: Ready, signals: Signals, on_record: Callable[[Dispatch], None] | None
 ) -> tuple[Dispatch, Result]:
-    dispatch = Dispatch.of(prepared, reports)
+    dispatch = Dispatch.of(*ready)
+    if on_record is not None:
+        on_record(dispatch)
     async with anyio.create_task_group() as group:
         group.start_soon(signals.listen, dispatch.stop)
         result = await dispatch.run()
@@ -174,7 +207,7 @@ async def _run(
                 grace_seconds=GRACE_SECONDS, hurry=anyio.Event()
             )
         group.cancel_scope.cancel()
-    for report in reports:
+    for report in ready.reports:
         report.close()
     return dispatch, result
 
@@ -198,29 +231,3 @@ def _reports(options: RunOptions) -> list[Guarded]:
             message = f"cannot write events to {_quoted(options.events)}: {error.strerror}"
             raise Unusable(message, "name another file with --events") from error
     return [Guarded(report, say) for report in reports if report is not None]
-
-
-def _summary(result: Result) -> JsonObject:
-    """The result without outputs: everything but the tasks that succeeded."""
-    return {
-        "status": result.status,
-        "correlation_id": result.correlation_id,
-        "interrupted": result.interrupted,
-        "summary": result.summary,
-        "unsuccessful": [
-            {
-                "task_id": task.task_id,
-                "status": task.status,
-                "error": {"type": task.error.type, "message": task.error.message}
-                if task.error
-                else None,
-                "blocked_by": task.blocked_by,
-                "trace_file": task.trace_file,
-            }
-            for task in result.results
-            if task.status is not TaskStatus.SUCCESS
-        ],
-        "trace_index": result.trace_index,
-        "result_file": result.result_file,
-        "warnings": result.warnings,
-    }

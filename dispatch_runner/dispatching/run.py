@@ -9,10 +9,13 @@ import anyio
 from dispatch_runner.clock import Clock
 from dispatch_runner.dispatching.prepare import Operator, Prepared
 from dispatch_runner.dispatching.tools import LazyTools
+from dispatch_runner.engine.attempt import Attempting
+from dispatch_runner.engine.budgets import Budgets
 from dispatch_runner.engine.executor import Executor
+from dispatch_runner.engine.gates import Gates
 from dispatch_runner.engine.limits import Limits
 from dispatch_runner.engine.measure import overall_status, summarise
-from dispatch_runner.engine.runner import Attempting, Job, Retrying, Surroundings
+from dispatch_runner.engine.runner import Job, Retrying, Surroundings
 from dispatch_runner.errors import RecordError
 from dispatch_runner.events import (
     DispatchFinished,
@@ -24,8 +27,10 @@ from dispatch_runner.events import (
 )
 from dispatch_runner.locks import MachineLocks
 from dispatch_runner.models import Interruption, JsonObject, Result, TaskResult
+from dispatch_runner.protocols import Checks
 from dispatch_runner.records.recorder import Recorder
 from dispatch_runner.records.redaction import Redactor
+from dispatch_runner.records.register import register
 from dispatch_runner.settings import EffectiveConfig
 
 FEW_WORKERS = 16
@@ -96,6 +101,7 @@ class Dispatch:
             durability=operator.settings.durability,
             redactor=self._redactor,
         )
+        register(self.run_folder, operator.environ)
         self._reports = list(observers)
         self._executor = self._make_executor(operator)
         self._emit(DispatchStarted(self.correlation_id, config.as_json(), self._workers))
@@ -115,6 +121,11 @@ class Dispatch:
         dispatch.add(prepared.jobs())
         dispatch.close()
         return dispatch
+
+    @property
+    def run_folder(self) -> Path:
+        """Where its records are."""
+        return self._recorder.run_folder
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Adds tasks; starts what may start."""
@@ -193,6 +204,7 @@ class Dispatch:
             self._hurry,
             self._recorder.output_prefix,
             self._tools,
+            _checks(operator),
         )
         limits = operator.settings.limits
         return Executor(
@@ -210,6 +222,12 @@ class Dispatch:
                     if limit.per_minute is not None
                 },
                 self._locks,
+            ),
+            gates=Gates(wait_for_reset=operator.settings.wait_for_reset),
+            budgets=Budgets(
+                self._config.budget,
+                shares=self._workers,
+                unknown_cost_is_free=operator.settings.allow_unknown_cost,
             ),
             emit=self._emit,
             clock=self._clock,
@@ -236,6 +254,14 @@ class Dispatch:
             result_file=str(recorder.result_file),
             warnings=self.warnings,
         )
+
+
+def _checks(operator: Operator) -> Checks | None:
+    if not operator.settings.checks:
+        return None
+    from dispatch_runner.agents.checks import CommandChecks
+
+    return CommandChecks(operator.settings.checks)
 
 
 def _new_uuid() -> str:

@@ -3,18 +3,22 @@
 When `run` returns nothing runs any more, and every task that was added has settled exactly once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from dispatch_runner.clock import Clock
+from dispatch_runner.engine.admission import Admission, Wants, Withdrawal
+from dispatch_runner.engine.budgets import Budgets
+from dispatch_runner.engine.gates import THROTTLES, Gates
 from dispatch_runner.engine.graph import Graph, Node
 from dispatch_runner.engine.limits import Limits, Needs
-from dispatch_runner.engine.runner import Job, Outcome, Runner, Start
-from dispatch_runner.engine.scheduler import Blocked, Scheduler
+from dispatch_runner.engine.runner import Desk, Job, Outcome, Runner, Start
+from dispatch_runner.engine.scheduler import Blocked, Scheduler, Settled, State
 from dispatch_runner.errors import AgentError, InternalError, RecordError
 from dispatch_runner.events import (
     DispatchStopping,
@@ -32,14 +36,18 @@ from dispatch_runner.models import (
     TaskError,
     TaskResult,
     TaskStatus,
+    Usage,
 )
+from dispatch_runner.models.budget import Budget
 from dispatch_runner.paths import identity
+from dispatch_runner.protocols import Backend
 from dispatch_runner.references import resolve
 
 TURN_SECONDS = 0.005
 """How long tasks that never wait may run before others get a turn: signals, progress, timeouts."""
 
 StopCause = Interruption | None
+NOTHING_KNOWN: Mapping[str, TaskResult] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -47,9 +55,13 @@ class _Entry:
     """A task and what became of it."""
 
     job: Job
-    needs: Needs | None = None
+    wants: Wants | None = None
+    holds: bool = False
+    """Whether it has what it wants: it runs, and does not rest."""
     result: TaskResult | None = None
     settled: anyio.Event | None = field(default=None, repr=False)
+    woken: anyio.Event | None = field(default=None, repr=False)
+    """Set when a task that rests is admitted again."""
 
 
 class Executor:
@@ -65,15 +77,22 @@ class Executor:
         *,
         max_workers: int,
         limits: Limits | None = None,
+        gates: Gates | None = None,
+        budgets: Budgets | None = None,
         emit: Observer | None = None,
         clock: Clock | None = None,
         fail_fast: bool = False,
     ) -> None:
         self._runner = runner
         self._max_workers = max_workers
-        self._limits = limits or Limits()
         self._emit = emit
         self._clock = clock or Clock()
+        self._admission = Admission(
+            limits or Limits(),
+            gates or Gates(),
+            budgets or Budgets(Budget(), shares=max_workers),
+            self._clock,
+        )
         self._fail_fast = fail_fast
         self.graph = Graph()
         self._scheduler = Scheduler(self.graph)
@@ -86,6 +105,8 @@ class Executor:
         self._turn_began = 0.0
         self._record_error: RecordError | None = None
         self.running = 0
+        """Tasks that have a worker: those that run and do not rest between two attempts."""
+        self._resting = 0
         self.peak = 0
         self.stopped: StopCause = None
         """Why the dispatch was cut short, or null."""
@@ -93,18 +114,25 @@ class Executor:
 
     # -- what may be called from outside ------------------------------------------------------
 
-    def add(self, jobs: Sequence[Job]) -> None:
-        """Adds tasks; they may depend on each other and on earlier ones. Starts what may start."""
+    def add(self, jobs: Sequence[Job], known: Mapping[str, TaskResult] = NOTHING_KNOWN) -> None:
+        """Adds tasks; they may depend on each other and on earlier ones. Starts what may start.
+
+        Args:
+            jobs: with their tasks.
+            known: results, by id, of those among them that have settled before, in an earlier process:
+                they are not run, and nobody is told of them again.
+        """
         if self._closed:
             raise InternalError("tasks were added after the last one")
         tasks = [job.task for job in jobs]
         nodes = (Node(task.task_id, task.dependencies, task.estimated_seconds) for task in tasks)
         new = self.graph.extend(nodes)
         self._entries.extend(map(_Entry, jobs))
+        settled = self._restored(known) if known else {}
         if self._emit is not None:
             self._emit(TasksAdded(tuple(map(_declared, jobs))))
         blocked = self._scheduler.add(
-            new, [task.priority for task in tasks], [task.run_when for task in tasks]
+            new, [task.priority for task in tasks], [task.run_when for task in tasks], settled
         )
         self._settle_blocked(blocked)
         self._start_more()
@@ -180,31 +208,59 @@ class Executor:
             self._group.start_soon(self._work, number)
 
     def _admit(self) -> int | None:
-        """The best task that all limits admit, now counted as running."""
-        if self._stopping:
-            return None
-        while (number := self._scheduler.pop()) is not None:
+        """The best task that all limits admit, now counted as running; one that rested is woken and
+        goes on by itself."""
+        while self.running < self._max_workers and not self._stopping:
+            number = self._scheduler.pop()
+            if number is None:
+                self._set_alarm()
+                return None
             entry = self._entries[number]
-            if entry.needs is None:
-                entry.needs = self._needs_of(entry.job)
+            if entry.wants is None:
+                entry.wants = self._wants_of(entry.job)
             refusal = None
-            if entry.needs is not NOTHING:
-                refusal = self._limits.take(entry.needs, self._clock.monotonic())
-            if refusal is None:
-                self._scheduler.start(number)
-                self.running += 1
-                self.peak = max(self.peak, self.running)
+            if entry.wants is not NOTHING:
+                refusal = self._admission.take(entry.wants)
+            if isinstance(refusal, Withdrawal):
+                self._withdraw(number, refusal)
+            elif refusal is not None:
+                self._scheduler.park(number, refusal)
+            elif self._enter(number, entry):
                 return number
-            self._scheduler.park(number, refusal)
-        self._set_alarm()
         return None
 
-    def _needs_of(self, job: Job) -> Needs:
+    def _enter(self, number: int, entry: _Entry) -> bool:
+        """Counts a task as running. Whether it needs a worker: one that rested has its own."""
+        self._scheduler.start(number)
+        entry.holds = True
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        if entry.woken is None:
+            return True
+        entry.woken.set()
+        return False
+
+    def _withdraw(self, number: int, why: Withdrawal) -> None:
+        """A task that may not start, or not go on, and never will."""
+        entry = self._entries[number]
+        self._scheduler.start(number)
+        if why.budget and self.stopped is None:
+            self.stopped = "budget"
+        if entry.woken is not None:
+            entry.woken.set()  # it settles by itself, with its last failure
+            return
+        error = TaskError(
+            ErrorType.CANCELLED, f"not started: {why.cause}", retryable=True, details=why.details
+        )
+        self._settle_unstarted(number, TaskStatus.CANCELLED, error)
+        self._settle_blocked(self._scheduler.settle(number, succeeded=False))
+
+    def _wants_of(self, job: Job) -> Wants:
         """What a ready task takes. Its file locks are known only now: paths may come from outputs."""
         task, agent = job.task, job.agent
         units = {**agent.resources, **task.resources}
         if agent.max_concurrency is not None:
-            self._limits.define(f"agent:{agent.name}", agent.max_concurrency)
+            self._admission.limits.define(f"agent:{agent.name}", agent.max_concurrency)
             units[f"agent:{agent.name}"] = 1
         value = task.input_data
         if job.has_references:
@@ -213,25 +269,36 @@ class Executor:
             except AgentError:
                 value = {}  # the attempt will say so
         locks = {*task.modifies_files, *agent.role.writes(value)}
-        if not units and not locks:
+        providers = agent.backend.provider, *(each.provider for each in agent.fallback)
+        paid = any(providers)
+        if not units and not locks and not paid:
             return NOTHING
-        return Needs(units, sorted(map(identity, locks)))
+        account = None
+        if paid:
+            own = Budget(task.max_cost_usd, task.max_tokens, task.max_requests)
+            account = self._admission.budgets.account(agent.name, agent.budget, own)
+        return Wants(Needs(units, sorted(map(identity, locks))), providers, account)
 
     def _set_alarm(self) -> None:
         """Wakes up when a limit opens by itself; only needed while tasks wait for one."""
-        opening = self._limits.next_opening()
-        if opening is None or self._alarm is not None or self._group is None:
+        opening = self._admission.next_opening()
+        if opening is None or self._group is None:
             return
-        self._alarm = anyio.CancelScope()
-        self._group.start_soon(self._wake_at, opening, self._alarm)
+        deadline = anyio.current_time() + max(0.0, opening - self._clock.monotonic())
+        if self._alarm is not None:
+            self._alarm.deadline = min(self._alarm.deadline, deadline)
+            return
+        self._alarm = anyio.CancelScope(deadline=deadline)
+        self._group.start_soon(self._wake, self._alarm)
 
-    async def _wake_at(self, opening: float, scope: anyio.CancelScope) -> None:
-        with scope:
-            await anyio.sleep(max(0.0, opening - self._clock.monotonic()))
+    async def _wake(self, alarm: anyio.CancelScope) -> None:
+        with alarm:
+            await anyio.sleep_forever()
         self._alarm = None
-        for limit in self._limits.opened(self._clock.monotonic()):
+        for limit in self._admission.opened():
             self._scheduler.unpark(limit)
         self._start_more()
+        self._notice_the_end()
 
     # -- running and settling -----------------------------------------------------------------
 
@@ -239,7 +306,6 @@ class Executor:
         """A worker: runs a task, then the best next one, until there is none."""
         while number is not None and not self._stopping:
             await self._run_task(number)
-            self.running -= 1
             number = self._admit()
             self._start_more()
             if number is not None:
@@ -256,7 +322,7 @@ class Executor:
         entry = self._entries[number]
         task = entry.job.task
         started_at, began = self._clock.utc(), self._clock.monotonic()
-        start = Start(entry.job, self._outputs, Outcome(), self._report)
+        start = Start(entry.job, self._outputs, Outcome(), self._report, _Desk(self, number, entry))
         if self._emit is not None:
             self._report(TaskStarted(task.task_id, task.agent))
         try:
@@ -277,9 +343,9 @@ class Executor:
         """A task that ran has ended: limits, records, dependents, in this order."""
         entry = self._entries[number]
         task = entry.job.task
-        if entry.needs is not NOTHING and entry.needs is not None:
-            for limit in self._limits.release(entry.needs):
-                self._scheduler.unpark(limit)
+        if entry.holds and entry.wants is not NOTHING and entry.wants is not None:
+            self._admission.hear(entry.wants, outcome)
+        self._give_back(entry)
         result = TaskResult(
             task_id=task.task_id,
             agent=task.agent,
@@ -301,6 +367,47 @@ class Executor:
         self._settle_blocked(self._scheduler.settle(number, succeeded=succeeded))
         if self._fail_fast and not succeeded:
             self.stop("fail_fast")
+
+    def _give_back(self, entry: _Entry) -> None:
+        """A task needs no worker and no limits any more, or not now."""
+        if not entry.holds:
+            return
+        entry.holds = False
+        self.running -= 1
+        if entry.wants is not NOTHING and entry.wants is not None:
+            for limit in self._admission.give_back(entry.wants):
+                self._scheduler.unpark(limit)
+
+    async def _rest(self, number: int, seconds: float, *, last: bool) -> bool:
+        """A task waits between two attempts: others have its worker and its limits meanwhile. Whether
+        it may go on."""
+        entry = self._entries[number]
+        self._give_back(entry)
+        self._resting += 1
+        try:
+            self._start_more()
+            await anyio.sleep(seconds)
+            entry.woken = anyio.Event()
+            self._scheduler.requeue(number, last=last)
+            self._start_more()
+            await entry.woken.wait()
+            return entry.holds
+        finally:
+            self._resting -= 1
+            entry.woken = None
+
+    def _restored(self, known: Mapping[str, TaskResult]) -> dict[int, Settled]:
+        """Takes over what has settled in an earlier process."""
+        settled = {}
+        for task_id, result in known.items():
+            number = self.graph.number[task_id]
+            self._entries[number].result = result
+            if result.status is TaskStatus.SUCCESS and result.output is not None:
+                self._outputs[task_id] = result.output
+            causes = [self.graph.number.get(name) for name in result.blocked_by]
+            roots = tuple(cause for cause in causes if cause is not None)
+            settled[number] = Settled(_STATES.get(result.status, State.FAILED), roots)
+        return settled
 
     def _settle_blocked(self, blocked: Iterable[Blocked]) -> None:
         for number, causes in ((b.number, b.root_causes) for b in blocked):
@@ -376,7 +483,11 @@ class Executor:
         if self._scheduler.unsettled == 0:
             if self._closed:
                 self._drained.set()
-        elif self._closed and self.running == 0 and self._limits.next_opening() is None:
+        elif (
+            self._closed
+            and self.running == self._resting == 0
+            and self._admission.next_opening() is None
+        ):
             raise InternalError("nothing runs, nothing may start, and tasks are left")
 
     def _result_of(self, number: int) -> TaskResult:
@@ -386,7 +497,47 @@ class Executor:
         return result
 
 
-NOTHING = Needs()
+class _Desk(Desk):
+    """What the executor does for one task that runs."""
+
+    __slots__ = ("_entry", "_executor", "_number")
+
+    def __init__(self, executor: Executor, number: int, entry: _Entry) -> None:
+        self._executor = executor
+        self._number = number
+        self._entry = entry
+
+    def usable(self, backend: Backend) -> bool:
+        return self._executor._admission.usable(backend)
+
+    def heard(self, outcome: Outcome) -> float | None:
+        return self._executor._admission.hear(self._wants, outcome)
+
+    def waits_for_reset(self) -> bool:
+        return self._executor._admission.waits_for_reset
+
+    def throttled(self, provider: str | None, retry_after: float | None) -> None:
+        if provider is not None:
+            self._executor._admission.throttled(self._wants, provider, retry_after)
+
+    def allowance(self) -> Budget | None:
+        return self._executor._admission.allowance(self._wants)
+
+    def spent(self, usage: Usage) -> str | None:
+        return self._executor._admission.spend(self._wants, usage)
+
+    async def rest(self, seconds: float, outcome: Outcome) -> bool:
+        throttled = outcome.error is not None and outcome.error.type in THROTTLES
+        return await self._executor._rest(self._number, seconds, last=throttled)
+
+    @property
+    def _wants(self) -> Wants:
+        return self._entry.wants or NOTHING
+
+
+_STATES = {TaskStatus.SUCCESS: State.SUCCEEDED, TaskStatus.BLOCKED: State.BLOCKED}
+
+NOTHING = Wants(Needs())
 """Takes nothing: most tasks, and no work at all for them."""
 
 _CAUSES: dict[StopCause, str] = {

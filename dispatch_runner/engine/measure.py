@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dispatch_runner.engine.graph import Graph
-from dispatch_runner.engine.runner import total_usage
 from dispatch_runner.models import DispatchStatus, Summary, TaskResult, TaskStatus
+from dispatch_runner.models.usage import total_usage
 
 
 def summarise(

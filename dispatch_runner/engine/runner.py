@@ -1,11 +1,9 @@
-"""How one task is run: attempts, timeouts, retries, honest outcomes. The only place where a failure
-becomes a value.
+"""How one task is run: attempts and what is tried again.
 
-A `Runner` may wrap another one: `Retrying` around `Attempting` today; a cache or a remote worker are
-runners around a runner too.
+A `Runner` may wrap another one: `Retrying` around `Attempting` (see `attempt`); a cache or a remote
+worker are runners around a runner too.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,26 +11,16 @@ from typing import NamedTuple, Protocol
 
 import anyio
 
-from dispatch_runner.clock import Clock
-from dispatch_runner.errors import AgentError, RecordError
 from dispatch_runner.events import AttemptFailed, Observer
 from dispatch_runner.models import ErrorType, JsonObject, Task, TaskError, TaskStatus, Usage
+from dispatch_runner.models.budget import Budget
 from dispatch_runner.models.trace import Attempt, McpCall, TraceEvent
 from dispatch_runner.paths import AllowedRoots
-from dispatch_runner.protocols import (
-    Agent,
-    AgentCall,
-    Answer,
-    CallLog,
-    InputProblem,
-    NoTools,
-    Tools,
-)
-from dispatch_runner.references import resolve
+from dispatch_runner.protocols import Agent, Backend, Checks, NoTools, Tools
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_MOST_SECONDS = 60.0
-CRASH_RETRIES = 1
+RETRIED_ONCE = frozenset({ErrorType.CRASHED, ErrorType.STALLED})
 
 
 class Job(NamedTuple):
@@ -56,13 +44,52 @@ class Outcome:
     error: TaskError | None = None
     retry_after: float | None = None
     """Seconds that the other side asked us to wait before the next attempt."""
+    exhausted: bool = False
+    """Whether the provider refuses every further call, too."""
+    resets_at: float | None = None
+    """When it will not any more, where that is known: seconds since 1970."""
     backend: str | None = None
+    provider: str | None = None
+    """Of the backend that was asked last."""
     input: JsonObject | None = None
     usage: Usage | None = None
     warnings: list[str] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     mcp_calls: list[McpCall] = field(default_factory=list)
     events: list[TraceEvent] = field(default_factory=list)
+
+
+class Desk:
+    """What an executor does for a task that runs. This one serves a task without an executor."""
+
+    def usable(self, backend: Backend) -> bool:
+        """Whether the backend's provider has not refused every further call."""
+        return True
+
+    def heard(self, outcome: Outcome) -> float | None:
+        """An attempt has failed and another one follows. Seconds that its provider makes everybody
+        wait; null: the task's own back-off counts."""
+        return None
+
+    def waits_for_reset(self) -> bool:
+        """Whether a task is tried again after its provider's quota is there again."""
+        return False
+
+    def throttled(self, provider: str | None, retry_after: float | None) -> None:
+        """The provider told an agent, in the middle of its work, to slow down."""
+
+    def allowance(self) -> Budget | None:
+        """What the task may consume from now on; null: any amount."""
+        return None
+
+    def spent(self, usage: Usage) -> str | None:
+        """The task has consumed so much more. Why it must end now, or null."""
+        return None
+
+    async def rest(self, seconds: float, outcome: Outcome) -> bool:
+        """Waits before the next attempt, and for what that one needs. False: it will never have it."""
+        await anyio.sleep(seconds)
+        return True
 
 
 @dataclass(slots=True)
@@ -76,6 +103,7 @@ class Start:
     """Filled in as the task proceeds, so that it tells what is known also after a cancellation."""
     report: Observer
     """Told of failed attempts."""
+    desk: Desk = field(default_factory=Desk)
     attempt: int = 1
 
 
@@ -102,84 +130,15 @@ class Surroundings(NamedTuple):
     output_prefix: Callable[[str], Path] | None = None
     """Where a task's programs write what they print."""
     tools: Tools = NoTools()
-
-
-class Attempting:
-    """Runs one attempt: resolves the input, asks the backend within the time limit, verifies."""
-
-    def __init__(self, surroundings: Surroundings, clock: Clock) -> None:
-        self._surroundings = surroundings
-        self._clock = clock
-
-    async def run(self, start: Start) -> None:
-        job, outcome, log = start.job, start.outcome, CallLog()
-        started_at, began = self._clock.utc(), self._clock.monotonic()
-        outcome.backend, outcome.input = job.agent.backend.name, job.task.input_data
-        outcome.error = None
-        usage_before, outcome.usage = outcome.usage, None
-        try:
-            with anyio.move_on_after(job.timeout_seconds) as scope:
-                await self._attempt(start, outcome, log)
-            if scope.cancelled_caught:
-                _fail(outcome, TaskStatus.TIMEOUT, _timed_out(job.timeout_seconds))
-        except AgentError as error:
-            _fail(outcome, TaskStatus.ERROR, error.as_value(), error.retry_after)
-        except anyio.get_cancelled_exc_class():
-            _fail(outcome, TaskStatus.CANCELLED, TaskError(ErrorType.CANCELLED, "cancelled"))
-            raise
-        except RecordError:
-            raise  # not the task's failure: ours
-        except Exception as error:  # noqa: BLE001 - the one place where a failure becomes a value
-            _fail(outcome, TaskStatus.ERROR, _crashed(job, error))
-        finally:
-            took = (self._clock.monotonic() - began) * 1000
-            outcome.attempts.append(
-                Attempt(
-                    start.attempt, started_at, self._clock.utc(), took, outcome.error,
-                    log.stdout_file, log.stderr_file, outcome.usage,
-                )
-            )  # fmt: skip
-            outcome.mcp_calls += log.mcp_calls
-            outcome.events += log.events
-            outcome.usage = total_usage([usage_before, outcome.usage])
-
-    async def _attempt(self, start: Start, outcome: Outcome, log: CallLog) -> None:
-        job, around = start.job, self._surroundings
-        task, agent = job.task, job.agent
-        value = task.input_data
-        if job.has_references:
-            value = outcome.input = resolve(value, start.outputs)
-            _require_valid(agent.role.check_input(value, around.roots))
-        call = AgentCall(
-            task_id=task.task_id,
-            agent=task.agent,
-            description=task.description,
-            input=value,
-            dependencies={name: start.outputs.get(name) for name in task.dependencies},
-            correlation_id=around.correlation_id,
-            attempt=start.attempt,
-            timeout_seconds=job.timeout_seconds,
-            workspace=around.workspace,
-            roots=around.roots,
-            output_prefix=around.output_prefix(task.task_id) if around.output_prefix else None,
-            hurry=around.hurry,
-            log=log,
-            tools=around.tools,
-        )
-        answer = await agent.backend.answer(agent.role, call)
-        outcome.usage = answer.usage
-        answer = await agent.role.verify(call, answer)
-        outcome.backend = answer.backend or agent.backend.name
-        outcome.warnings = answer.warnings
-        outcome.usage = answer.usage
-        if answer.output is not value:  # an echo of the input claims nothing
-            _require_work(answer)
-        outcome.output = answer.output
-        outcome.status = TaskStatus.SUCCESS
+    checks: Checks | None = None
+    """Null: no task names any."""
 
 
 class Retrying:
-    """Runs further attempts after a transient failure, with exponential back-off and full jitter."""
+    """Runs further attempts after a transient failure, with exponential back-off and full jitter.
+
+    Where a provider's gate makes everybody wait, there is no back-off besides.
+    """
 
     def __init__(
         self, inner: Runner, uniform: Callable[[float, float], float] | None = None
@@ -189,14 +148,23 @@ class Retrying:
 
     async def run(self, start: Start) -> None:
         await self._inner.run(start)
-        outcome, crashes = start.outcome, 0
-        while outcome.error is not None and start.attempt <= start.job.retries:
-            crashes += outcome.error.type is ErrorType.CRASHED
-            if not outcome.error.retryable or crashes > CRASH_RETRIES:
+        outcome, once, waited = start.outcome, 0, 0
+        while (error := outcome.error) is not None:
+            once += error.type in RETRIED_ONCE
+            waits = outcome.exhausted and start.desk.waits_for_reset()
+            if not waits and not (
+                error.retryable
+                and not outcome.exhausted
+                and once <= 1
+                and start.attempt - waited <= start.job.retries
+            ):
                 break
-            wait = self._back_off(start.attempt, outcome.retry_after)
-            start.report(AttemptFailed(start.job.task.task_id, start.attempt, outcome.error, wait))
-            await anyio.sleep(wait)
+            waited += waits
+            pause = start.desk.heard(outcome)
+            wait = self._back_off(start.attempt, outcome.retry_after) if pause is None else pause
+            start.report(AttemptFailed(start.job.task.task_id, start.attempt, error, wait))
+            if not await start.desk.rest(wait, outcome):
+                break
             start.attempt += 1
             await self._inner.run(start)
 
@@ -209,88 +177,3 @@ def _uniform(low: float, high: float) -> float:
     import random  # only a retry pays for it
 
     return random.uniform(low, high)  # noqa: S311 - spreads retries, guards nothing
-
-
-def total_usage(usages: list[Usage | None]) -> Usage | None:
-    """The sum. A count is the sum of what is known; the cost is known only if every part's is, so
-    that it is never too low."""
-    known = [usage for usage in usages if usage is not None]
-    if len(known) <= 1:
-        return known[0] if known else None
-
-    def total(values: list[int | None]) -> int | None:
-        counted = [value for value in values if value is not None]
-        return sum(counted) if counted else None
-
-    costs = [usage.cost_usd for usage in known]
-    return Usage(
-        total([usage.input_tokens for usage in known]),
-        total([usage.output_tokens for usage in known]),
-        total([usage.cache_read_tokens for usage in known]),
-        total([usage.requests for usage in known]),
-        None if None in costs else sum(cost for cost in costs if cost is not None),
-    )
-
-
-def _fail(
-    outcome: Outcome, status: TaskStatus, error: TaskError, retry_after: float | None = None
-) -> None:
-    outcome.status, outcome.error, outcome.output = status, error, None
-    outcome.retry_after = retry_after
-
-
-def _timed_out(seconds: float) -> TaskError:
-    return TaskError(
-        ErrorType.TIMEOUT,
-        f"no answer within {seconds:g} s",
-        hint="raise timeout_seconds of the task or of config, or give the agent less to do",
-        details={"timeout_seconds": seconds},
-    )
-
-
-def _crashed(job: Job, error: Exception) -> TaskError:
-    name = type(error).__name__
-    from traceback import format_exception  # only failures pay for it
-
-    frames = format_exception(error)
-    return TaskError(
-        ErrorType.CRASHED,
-        f"agent '{job.agent.name}' raised {name}" + (f": {error}" if str(error) else ""),
-        hint="a defect of the agent, not of the task; the traceback is in details",
-        details={"exception": name, "traceback": "".join(frames)[-4000:]},
-    )
-
-
-def _require_valid(problems: list[InputProblem]) -> None:
-    if not problems:
-        return
-    first = problems[0]
-    where = "/".join(map(str, first.location))
-    raise AgentError(
-        ErrorType.INVALID_INPUT,
-        f"input_data/{where}: {first.message}",
-        hint=first.hint or "the value came from a reference to another task's output",
-        details={
-            "problems": [f"{'/'.join(map(str, p.location))}: {p.message}" for p in problems[:20]]
-        },
-    )
-
-
-def _require_work(answer: Answer) -> None:
-    """An agent that did nothing did not succeed: there is an output, and the files exist that it says
-    it wrote (`generated_file`, `files_written`)."""
-    output: object = answer.output
-    if not isinstance(output, dict):
-        kind = type(output).__name__
-        raise AgentError(ErrorType.BAD_OUTPUT, f"output is {kind}, not a JSON object")
-    if not output:
-        raise AgentError(ErrorType.UNVERIFIED, "the agent ended cleanly with an empty output")
-    written = output.get("files_written")
-    claimed = [output.get("generated_file"), *(written if isinstance(written, list) else [written])]
-    missing = [path for path in claimed if isinstance(path, str) and not os.path.isfile(path)]  # noqa: PTH113
-    if missing:
-        raise AgentError(
-            ErrorType.UNVERIFIED,
-            f"the agent says that it wrote '{missing[0]}', and there is no such file",
-            details={"missing": missing, "output": output},
-        )

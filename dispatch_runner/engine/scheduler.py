@@ -8,9 +8,10 @@ Promises, each tried by a property test over any graph and any interleaving:
 * every task settles exactly once; settling costs time in proportion to the dependents only.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from enum import Enum
 from heapq import heappop, heappush
+from types import MappingProxyType
 from typing import NamedTuple
 
 from dispatch_runner.engine.graph import Graph
@@ -29,6 +30,8 @@ class State(Enum):
     READY = "ready"
     """Could start; also while it is parked at a limit."""
     RUNNING = "running"
+    RESTING = "resting"
+    """Ran, and waits for another attempt."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     """Ran or was cancelled, and did not succeed."""
@@ -41,6 +44,14 @@ class Blocked(NamedTuple):
 
     number: int
     root_causes: tuple[int, ...]
+
+
+class Settled(NamedTuple):
+    """How a task has settled before it was added."""
+
+    state: State
+    """`SUCCEEDED`, `FAILED` or `BLOCKED`."""
+    root_causes: tuple[int, ...] = ()
 
 
 Entry = tuple[int, float, int]
@@ -65,20 +76,24 @@ class Scheduler:
         self.unsettled = 0
 
     def add(
-        self, new: range, priorities: Sequence[int], run_when: Sequence[RunWhen]
+        self,
+        new: range,
+        priorities: Sequence[int],
+        run_when: Sequence[RunWhen],
+        known: Mapping[int, Settled] = MappingProxyType({}),
     ) -> list[Blocked]:
-        """Takes in tasks that were just added to the graph; some may be blocked at once."""
+        """Takes in tasks that were just added to the graph; some may be blocked at once, and those that
+        are `known` have settled."""
+        self.state.extend(known[n].state if n in known else State.WAITING for n in new)
+        self._roots.update((n, each.root_causes) for n, each in known.items())
         for number, priority in zip(new, priorities, strict=True):
             self._entry.append((-priority, -self._graph.remaining[number], number))
-            dependencies = [
-                self.state[up] for up in self._graph.dependencies[number] if up < new.start
-            ]
+            dependencies = [self.state[up] for up in self._graph.dependencies[number]]
             settled = [s for s in dependencies if s in _SETTLED]
             self._waiting.append(len(self._graph.dependencies[number]) - len(settled))
             self._failed.append(sum(s is not State.SUCCEEDED for s in settled))
         self._run_when.extend(run_when)
-        self.state.extend([State.WAITING] * len(new))
-        self.unsettled += len(new)
+        self.unsettled += len(new) - len(known)
         blocked: list[Blocked] = []
         for number in new:
             if not self._waiting[number] and self.state[number] is State.WAITING:
@@ -96,6 +111,15 @@ class Scheduler:
         sender = self._sent_by.pop(number, None)
         if sender is not None:
             self._send(sender)
+
+    def requeue(self, number: int, *, last: bool) -> None:
+        """A running task that rested may start its next attempt: behind the others of its priority if
+        it shall be the `last`."""
+        if last:
+            priority, place, _ = self._entry[number]
+            self._entry[number] = (priority, max(place, 0.0) + 1.0, number)
+        self.state[number] = State.RESTING
+        heappush(self._ready, self._entry[number])
 
     def park(self, number: int, limit: Hashable) -> None:
         """A popped task was refused by a limit: it waits there until `unpark`."""
@@ -130,7 +154,7 @@ class Scheduler:
 
     def settle(self, number: int, *, succeeded: bool) -> list[Blocked]:
         """A running task ended. Returns what is blocked by that, in the order in which it happened."""
-        if self.state[number] is not State.RUNNING:
+        if self.state[number] not in _STARTED:
             state = self.state[number].value
             raise InternalError(f"task '{self._graph.ids[number]}' settles while it is {state}")
         self._settle(number, State.SUCCEEDED if succeeded else State.FAILED)
@@ -200,4 +224,5 @@ class Scheduler:
         return tuple(roots)[:MAX_ROOT_CAUSES]
 
 
+_STARTED = frozenset({State.RUNNING, State.RESTING})
 _SETTLED = frozenset({State.SUCCEEDED, State.FAILED, State.BLOCKED})

@@ -20,16 +20,26 @@ CorrelationId = Annotated[str, Field(json_schema_extra={"format": "uuid", "patte
 Text = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Amount = Annotated[int, Field(ge=1)]
+Cost = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Retries = Annotated[int, Field(ge=0, le=10)]
 Workers = Annotated[int, Field(ge=1, le=10_000)]
 Tasks = Annotated[list[request.Task], Field(min_length=1)]
 
-_TYPES = (TaskId, CorrelationId, Text, Seconds, Amount, Retries, Workers, Tasks)
-_NAMES = ("TaskId", "CorrelationId", "Text", "Seconds", "Amount", "Retries", "Workers", "Tasks")
+_TYPES = {
+    "TaskId": TaskId,
+    "CorrelationId": CorrelationId,
+    "Text": Text,
+    "Seconds": Seconds,
+    "Amount": Amount,
+    "Cost": Cost,
+    "Retries": Retries,
+    "Workers": Workers,
+    "Tasks": Tasks,
+}
 
 
 def adapter(kind: Any) -> TypeAdapter[Any]:
     """Pydantic's view of a document."""
     # `request` names these types for type checkers only; pydantic looks them up in its namespace
-    vars(request).update(zip(_NAMES, _TYPES, strict=True))
+    vars(request).update(_TYPES)
     return TypeAdapter(kind)

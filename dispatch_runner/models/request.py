@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dispatch_runner.models.constraints import (
         Amount,
         CorrelationId,
+        Cost,
         Retries,
         Seconds,
         TaskId,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     )
 
 RunWhen = Literal["all_success", "all_done", "one_success"]
+Workspace = Literal["in_place", "scratch", "worktree"]
 
 _STRICT = {"extra": "forbid", "strict": True}
 
@@ -61,6 +63,22 @@ class Task:
     """Which outcomes of the dependencies release the task. `all_success`: every one succeeded;
     `all_done`: every one settled, whatever the outcome; `one_success`: every one settled and at
     least one succeeded."""
+    checks: list[str] = field(default_factory=list)
+    """Acceptance checks that the operator defined, by name: they run after the agent, and all must
+    pass for `success`. They are added to the agent's own."""
+    max_cost_usd: Cost | None = None
+    """Most that the task may cost, in USD, over all its attempts."""
+    max_tokens: Amount | None = None
+    """Most tokens of input and output together that the task may consume, over all its attempts."""
+    max_requests: Amount | None = None
+    """Most requests to a model that the task may make, over all its attempts."""
+    cache: bool | None = None
+    """Whether a result of the same work may be used again, and this one be kept for that. Default:
+    as the agent's definition says, else false."""
+    workspace: Workspace | None = None
+    """Where it works: `in_place`, in the caller's folder; `scratch`, in an empty folder of its own;
+    `worktree`, in a git worktree of its own. Default: as the agent's definition says, else
+    `in_place`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +100,12 @@ class Config:
     """Default further attempts after a transient failure. Default: 2."""
     fail_fast: bool | None = None
     """Whether the first failure stops new starts and cancels what runs. Default: false."""
+    max_cost_usd: Cost | None = None
+    """Most that all agents of the dispatch together may cost, in USD. Default: none."""
+    max_tokens: Amount | None = None
+    """Most tokens of input and output together, over all agents. Default: none."""
+    max_requests: Amount | None = None
+    """Most requests to models, over all agents. Default: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,8 @@
 """JSON Schemas (2020-12) of every document, generated from the models.
 
-Descriptions are the docstrings of classes and attributes, read from the source: only here, because
-reading them at start-up would cost milliseconds.
+Descriptions are the docstrings of classes and attributes.
 """
 
-import ast
-import inspect
-import textwrap
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from typing import Any
@@ -15,8 +11,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import core_schema
 
 from dispatch_runner.models import JsonObject, Rejection, Request, Result
+from dispatch_runner.models.attribute_docs import attribute_docs, one_line
 from dispatch_runner.models.constraints import adapter
 from dispatch_runner.models.envelope import Envelope
+from dispatch_runner.models.live import DispatchState, PartialResult, ResultSummary, Started
 from dispatch_runner.models.trace import Index, Trace
 from dispatch_runner.protocols import Agents
 
@@ -27,6 +25,10 @@ _OURS: dict[str, tuple[str, Any, JsonSchemaMode]] = {
     "result": ("Result", Result | Rejection, "serialization"),
     "trace": ("Trace", Trace, "serialization"),
     "index": ("Index", Index, "serialization"),
+    "summary": ("ResultSummary", ResultSummary, "serialization"),
+    "started": ("Started", Started, "serialization"),
+    "status": ("DispatchState", DispatchState, "serialization"),
+    "partial-result": ("PartialResult", PartialResult, "serialization"),
     "envelope": ("Envelope", Envelope, "serialization"),
 }
 
@@ -48,15 +50,6 @@ def render(schema: JsonObject) -> bytes:
     import orjson
 
     return orjson.dumps(schema, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def attribute_docs(cls: type) -> dict[str, str]:
-    """The docstring below each attribute of a class and of its bases, in one line."""
-    docs: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if base is not object and not base.__module__.startswith("pydantic"):
-            docs.update(_docs_in_source(base))
-    return docs
 
 
 def _of_agents(agents: Agents) -> Iterator[tuple[str, Any, JsonSchemaMode]]:
@@ -106,30 +99,8 @@ class _Generator(GenerateJsonSchema):
 
 def _documented(body: JsonSchemaValue, cls: type) -> JsonSchemaValue:
     if "description" in body:
-        body["description"] = _one_line(body["description"])
+        body["description"] = one_line(body["description"])
     for name, text in attribute_docs(cls).items():
         if name in body.get("properties", {}):
             body["properties"][name].setdefault("description", text)
     return body
-
-
-def _docs_in_source(cls: type) -> dict[str, str]:
-    (node,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    assert isinstance(node, ast.ClassDef)
-    docs: dict[str, str] = {}
-    for field, after in zip(node.body, node.body[1:], strict=False):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(after, ast.Expr)
-            and isinstance(after.value, ast.Constant)
-            and isinstance(after.value.value, str)
-        ):
-            docs[field.target.id] = _one_line(after.value.value)
-    return docs
-
-
-def _one_line(text: str) -> str:
-    """Line breaks inside a paragraph are the source's, not the text's."""
-    paragraphs = inspect.cleandoc(text).split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

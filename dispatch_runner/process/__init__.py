@@ -9,10 +9,12 @@ from dispatch_runner.process.ending import end_everything
 from dispatch_runner.process.family import MARKER
 from dispatch_runner.process.output import Captured, cut
 from dispatch_runner.process.program import GRACE_SECONDS, OUTPUT_LIMIT, Completed, run
+from dispatch_runner.process.stream import LINE_LIMIT, stream
 
 __all__ = [
     "DESCRIPTORS_PER_PROGRAM",
     "GRACE_SECONDS",
+    "LINE_LIMIT",
     "MARKER",
     "OUTPUT_LIMIT",
     "Captured",
@@ -22,4 +24,5 @@ __all__ = [
     "end_everything",
     "raise_descriptor_limit",
     "run",
+    "stream",
 ]

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import anyio
 
+from dispatch_runner.errors import RecordError
 from dispatch_runner.process.ending import FIRST_PAUSE, LONGEST_PAUSE, end_strays
 from dispatch_runner.process.family import MARKER
 from dispatch_runner.process.launch import Child, launch
 from dispatch_runner.process.output import OutputFile, watcher
-from dispatch_runner.process.program import prepare, unique_marker
+from dispatch_runner.process.program import finish, prepare, unique_marker
 
 CLOSING_SECONDS = 2.0
 """How long a program may take to end after its stdin was closed, and after each signal."""
@@ -23,11 +24,21 @@ CHUNK_BYTES = 1 << 16
 class Dialogue:
     """A running program. Within `dialogue` only; one task sends, one receives."""
 
-    def __init__(self, child: Child, stdin: int, stdout: int, stderr: OutputFile) -> None:
+    def __init__(
+        self,
+        child: Child,
+        stdin: int,
+        stdout: int,
+        stderr: OutputFile,
+        transcript: OutputFile | None = None,
+    ) -> None:
+        self.leftovers = 0
+        """Processes that it left behind when it had ended by itself; known when the context is left."""
         self._child = child
         self._stdin = stdin
         self._stdout = stdout
         self._stderr = stderr
+        self._transcript = transcript
 
     async def send(self, data: bytes) -> None:
         """Writes all of it; waits while the program does not read. Raises `BrokenPipeError`."""
@@ -39,12 +50,23 @@ class Dialogue:
                 await anyio.wait_writable(self._stdin)
 
     async def receive(self) -> bytes:
-        """The next bytes; none when the program has closed its stdout."""
+        """The next bytes; none when the program has closed its stdout. Raises `RecordError`."""
         while True:
             try:
-                return os.read(self._stdout, CHUNK_BYTES)
+                content = os.read(self._stdout, CHUNK_BYTES)
             except BlockingIOError:
                 await anyio.wait_readable(self._stdout)
+            else:
+                self._note(content)
+                return content
+
+    def _note(self, content: bytes) -> None:
+        if self._transcript is None:
+            return
+        try:
+            self._transcript.write(content)
+        except OSError as error:
+            raise RecordError("write", self._transcript.path or "transcript", error) from error
 
     def ended(self) -> bool:
         """Whether the program itself has ended, as of now."""
@@ -62,8 +84,7 @@ class Dialogue:
         return f"{how}: {last}" if last else how
 
     def _last_line(self, limit: int) -> str:
-        size = os.fstat(self._stderr.descriptor).st_size
-        tail = os.pread(self._stderr.descriptor, 4 * limit, max(0, size - 4 * limit))
+        tail = self._stderr.last(4 * limit)
         lines = ("".join(filter(str.isprintable, line)).strip() for line in _lines(tail))
         return next((line[:limit] for line in lines if line), "")
 
@@ -80,38 +101,63 @@ async def dialogue(
     *,
     env: Mapping[str, str],
     cwd: Path | None = None,
+    stdout: Path | None = None,
+    stderr: Path | None = None,
+    output_limit: int = STDERR_LIMIT,
     grace_seconds: float = CLOSING_SECONDS,
     hurry: anyio.Event | None = None,
 ) -> AsyncIterator[Dialogue]:
     """Runs a program for as long as the context, with exactly the environment given and `MARKER`.
 
-    What it writes to stderr goes to a file without a name, head and tail of which are kept. When the
-    context is left, nobody sends or receives any more; the program's stdin is closed, and after
-    `grace_seconds` it is ended like any other, with everything that it started. That cannot be
+    What it writes to stderr goes to the file `stderr` (null: one without a name), and what is received
+    is kept in the file `stdout` (null: nowhere); of each, head and tail within `output_limit`.
+
+    When the context is left, nobody sends or receives any more; the program's stdin is closed, and
+    after `grace_seconds` it is ended like any other, with everything that it started. That cannot be
     cancelled and takes at most three grace times and `ending.KILL_SECONDS`; `hurry` skips the former.
 
-    Raises `AgentError` when the program cannot be started, `OSError` when descriptors are short.
+    Raises `AgentError` when the program cannot be started, `OSError` when descriptors are short, and
+    `RecordError` when a file cannot be written.
     """
     hurry = hurry or anyio.Event()
     prepare()
-    stderr = OutputFile(None, STDERR_LIMIT)
-    stderr.open()
-    try:
-        watcher.add(stderr)
+    errors = OutputFile(stderr, output_limit)
+    transcript = OutputFile(stdout, output_limit) if stdout else None
+    async with _files([errors, *([transcript] if transcript else ())]):
         marker = unique_marker()
-        child, stdin, stdout = await _start(command, env, cwd, stderr.descriptor, marker)
-        talk = Dialogue(child, stdin, stdout, stderr)
+        child, its_input, its_output = await _start(command, env, cwd, errors.descriptor, marker)
+        errors.started()
+        talk = Dialogue(child, its_input, its_output, errors, transcript)
         try:
             yield talk
         finally:
             talk.hang_up()
             with anyio.CancelScope(shield=True):
                 await _wait_politely(child, grace_seconds, hurry)
+                ended = talk.ended()
                 # the program too, if it is still there
-                await end_strays(child, grace_seconds=grace_seconds, hurry=hurry)
+                strays = await end_strays(child, grace_seconds=grace_seconds, hurry=hurry)
+                talk.leftovers = strays if ended else 0
+
+
+@asynccontextmanager
+async def _files(files: Sequence[OutputFile]) -> AsyncIterator[None]:
+    """Opens and watches them; those with a name are whole, and within their limits, at the end."""
+    try:
+        for file in files:
+            watcher.add(file)
+            file.open()
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                for file in files:
+                    if file.path is not None:
+                        await finish(file)
     finally:
-        watcher.remove(stderr)
-        stderr.close()
+        for file in files:
+            watcher.remove(file)
+            file.close()
 
 
 async def _start(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import anyio
 
 from dispatch_runner.process.family import Member, everything, family, ignores
+from dispatch_runner.process.guardian import guardian
 from dispatch_runner.process.launch import Child
 
 LINGER_SECONDS = 0.1
@@ -52,11 +53,12 @@ async def end_everything(*, grace_seconds: float, hurry: anyio.Event) -> int:
     None where this process had children before its first program.
 
     For the last act of a process that is about to exit: it finds also those that hid from their
-    program's end.
+    program's end. Our guardian goes, too.
     """
     with anyio.CancelScope(shield=True):
         found = everything()
         await _end(lambda fresh: everything(), grace_seconds, hurry)
+    guardian.dismiss()
     return len(found)
 
 

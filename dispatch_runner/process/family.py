@@ -62,6 +62,8 @@ class Orphans:
     def __init__(self) -> None:
         self.programs: set[int] = set()
         """The children that were started and are not reaped yet."""
+        self.companions: set[int] = set()
+        """Other children that were started; they are of no program and end with this process."""
         self.adopted = False
         """Whether orphans come to this process and can be seen."""
         self.inherited = False
@@ -78,7 +80,7 @@ class Orphans:
 
     def refresh(self) -> None:
         """Sees the orphans that there are now. Costs microseconds when there are none."""
-        now = set(_children_of_thread(os.getpid(), os.getpid())) - self.programs
+        now = set(_children_of_thread(os.getpid(), os.getpid())) - self.programs - self.companions
         for pid in self._seen.keys() - now:
             self.forget(pid)
         for pid in now - self._seen.keys():
@@ -177,7 +179,7 @@ def everything() -> list[Member]:
     """
     if orphans.inherited:
         return []
-    return _living(set(_children(os.getpid())))
+    return _living(set(_children(os.getpid())) - orphans.companions)
 
 
 def ignores(pid: int, number: signal.Signals) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+from anyio.lowlevel import RunVar, checkpoint
 
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
@@ -127,10 +128,26 @@ async def launch(
             if source != stdin:
                 os.close(source)
 
+    await _turn()
     try:
         return Child(await patiently(start), marker)
     except (OSError, ValueError) as error:
-        raise _refusal(error, command, cwd) from error
+        raise refusal(error, command, cwd) from error
+
+
+_door: RunVar[anyio.Lock] = RunVar("door to the start of programs")
+
+
+async def _turn() -> None:
+    """Returns to one caller at a time: a start blocks for a millisecond or more, and when many are due
+    at once, the rest of the event loop comes in between."""
+    try:
+        door = _door.get()
+    except LookupError:
+        door = anyio.Lock(fast_acquire=True)
+        _door.set(door)
+    async with door:
+        await checkpoint()  # the others come to the door meanwhile
 
 
 _places: dict[tuple[str, str | None], str] = {}
@@ -181,7 +198,7 @@ def _handle_of(pid: int) -> int | None:
         return None
 
 
-def _refusal(error: OSError | ValueError, command: Sequence[str], cwd: Path | None) -> AgentError:
+def refusal(error: OSError | ValueError, command: Sequence[str], cwd: Path | None) -> AgentError:
     """What it means that the program could not be started, and what to do about it."""
     if isinstance(error, ValueError):
         return AgentError(

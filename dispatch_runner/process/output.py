@@ -135,6 +135,17 @@ class OutputFile:
             _close(self.descriptor)
             self.descriptor = -1
 
+    def write(self, content: bytes) -> None:
+        """Appends what a program wrote elsewhere. Raises `OSError`."""
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(self._own, rest) :]
+
+    def last(self, size: int) -> bytes:
+        """The end of what was written so far. Raises `OSError`."""
+        end = os.fstat(self._own).st_size
+        return _read_at(self._own, max(0, end - size), size)
+
     def close(self) -> None:
         """Lets go of a file that is not finished. May be called at any time."""
         with self._lock:

@@ -3,7 +3,7 @@
 import itertools
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from dispatch_runner.errors import AgentError, RecordError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.process.ending import end, end_strays
 from dispatch_runner.process.family import MARKER, adopt_orphans
+from dispatch_runner.process.guardian import guardian
 from dispatch_runner.process.launch import SCARCE, Child, launch, patiently
 from dispatch_runner.process.output import Captured, OutputFile, watcher
 
@@ -34,6 +35,8 @@ class Completed:
     stderr: Captured
     leftovers: int
     """Processes that it left behind and that were ended."""
+    lines_skipped: int = 0
+    """Lines that were too long to be handed over; with `stream` only."""
 
 
 async def run(
@@ -65,51 +68,103 @@ async def run(
             something, and stayed so while it was waited for (0.8 seconds).
         RecordError: an output file could not be written.
     """
-    hurry = hurry or anyio.Event()
     marker = marker or unique_marker()
-    prepare()
-    files = OutputFile(stdout, output_limit), OutputFile(stderr, output_limit)
-    try:
-        for file in files:
-            await _open(file)
-        child = await launch(
+    outputs = Outputs(stdout, stderr, output_limit)
+
+    async def start() -> Child:
+        return await launch(
             command,
             cwd=cwd,
             env={**env, MARKER: marker},
             stdin=stdin,
-            stdout=files[0].descriptor,
-            stderr=files[1].descriptor,
+            stdout=outputs.stdout.descriptor,
+            stderr=outputs.stderr.descriptor,
             marker=marker,
         )
-        for file in files:
+
+    async def follow(child: Child) -> int:
+        return await see_through(child, grace_seconds, hurry or anyio.Event())
+
+    return await conduct(outputs, start, follow)
+
+
+class Outputs:
+    """The two output files of one program."""
+
+    def __init__(self, stdout: Path | None, stderr: Path | None, limit: int) -> None:
+        self.stdout = OutputFile(stdout, limit)
+        self.stderr = OutputFile(stderr, limit)
+        self._files = (self.stdout, self.stderr)
+
+    async def open(self) -> None:
+        """Makes and watches both. Raises `AgentError`, `RecordError`."""
+        for file in self._files:
+            await _open(file)
+
+    def started(self) -> None:
+        """The program has what it needs of them."""
+        for file in self._files:
             file.started()
-        try:
-            leftovers = await _see_through(child, grace_seconds, hurry)
-        finally:
-            with anyio.CancelScope(shield=True):
-                out, err = [await _finish(file) for file in files]
-    finally:
-        for file in files:
+
+    async def finish(self) -> tuple[Captured, Captured]:
+        """What was captured. The program has ended; cannot be cancelled. Raises `RecordError`."""
+        with anyio.CancelScope(shield=True):
+            stdout, stderr = await finish(self.stdout), await finish(self.stderr)
+        return stdout, stderr
+
+    def close(self) -> None:
+        """Lets go of what is not finished."""
+        for file in self._files:
             watcher.remove(file)
             file.close()
+
+
+async def conduct(
+    outputs: Outputs,
+    start: Callable[[], Awaitable[Child]],
+    follow: Callable[[Child], Awaitable[int]],
+) -> Completed:
+    """The course of every program that is run to its end: files, start, end, and what is left.
+
+    `follow` returns or raises when the program and all that it started have ended, and says how many
+    it left behind.
+    """
+    prepare()
+    try:
+        await outputs.open()
+        child = await start()
+        outputs.started()
+        try:
+            leftovers = await follow(child)
+        finally:
+            out, err = await outputs.finish()
+    finally:
+        outputs.close()
     code = child.poll()
     assert code is not None
     return Completed(code, _signal_name(code), out, err, leftovers)
 
 
-@cache
 def prepare() -> None:
-    """Before the first program: once for the process."""
-    adopt_orphans()
+    """Before each program: we become the parent of orphans, and our end will be its end."""
+    _adopt()
+    guardian.watch(_prefix())
 
 
+_adopt = cache(adopt_orphans)
+_token = os.urandom(6).hex()
 _numbers = itertools.count(1)
 
 
 def unique_marker() -> str:
     """A value of `MARKER` for one start."""
+    return f"{_prefix()}{next(_numbers)}"
+
+
+def _prefix() -> str:
+    """What all markers of this process begin with, and no other's."""
     outer = os.environ.get(MARKER)
-    own = f"{os.getpid()}-{next(_numbers)}-{os.urandom(6).hex()}"
+    own = f"{os.getpid()}-{_token}-"
     return f"{outer}/{own}" if outer else own
 
 
@@ -122,8 +177,11 @@ def _signal_name(code: int) -> str | None:
         return f"signal {-code}"
 
 
-async def _see_through(child: Child, grace_seconds: float, hurry: anyio.Event) -> int:
-    """Waits for the end of the program and ends what it left behind: how many processes."""
+async def see_through(child: Child, grace_seconds: float, hurry: anyio.Event) -> int:
+    """Waits for the end of the program and ends what it left behind: how many processes.
+
+    Cancelled, it ends the program as well.
+    """
     try:
         await child.wait()
     except BaseException:
@@ -149,7 +207,8 @@ async def _open(file: OutputFile) -> None:
         ) from error
 
 
-async def _finish(file: OutputFile) -> Captured:
+async def finish(file: OutputFile) -> Captured:
+    """What was captured in a file. Raises `RecordError`."""
     watcher.remove(file)
     try:
         if file.oversized():

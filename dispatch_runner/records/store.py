@@ -6,7 +6,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,18 @@ def list_dispatches(trace_dir: Path) -> list[Entry]:
         return [_entry(folder, name) for name in _names(folder)]
 
 
+def names(trace_dir: Path) -> list[str]:
+    """Of every dispatch that has an index, newest first. Raises `RecordError`."""
+    with _open(trace_dir) as folder:
+        return _names(folder)
+
+
+def entry(trace_dir: Path, name: str) -> Entry:
+    """One dispatch, by its whole name. Raises `RecordError`."""
+    with _open(trace_dir) as folder:
+        return _entry(folder, name)
+
+
 def show(trace_dir: Path, dispatch: str, task_id: str | None = None) -> JsonObject:
     """The index of a dispatch, with the status that is true now; or the trace of one of its tasks.
 
@@ -107,14 +119,14 @@ def prune(
         RecordError: something could not be read or removed.
     """
     with _open(trace_dir) as folder:
-        names = _names(folder)
-        doomed = set(names[keep:] if keep is not None else ())
+        found = _names(folder)
+        doomed = set(found[keep:] if keep is not None else ())
         if older_than is not None:
             limit = _stamp((time.time() if now is None else now) - older_than)
-            doomed.update(name for name in names if name[:24] < limit)
+            doomed.update(name for name in found if name[:24] < limit)
         if max_bytes is not None:
-            doomed.update(_over(folder, [n for n in names if n not in doomed], max_bytes))
-        oldest_first = [name for name in reversed(names) if name in doomed]
+            doomed.update(_over(folder, [n for n in found if n not in doomed], max_bytes))
+        oldest_first = [name for name in reversed(found) if name in doomed]
         return [name for name in oldest_first if _remove(folder, name, dry_run=dry_run)]
 
 
@@ -141,9 +153,12 @@ def _names(folder: Folder) -> list[str]:
 
 def _entry(folder: Folder, name: str) -> Entry:
     head = _head(folder, f"{name}.json")
+    if head.get("status") == "running" and not _runs(folder, name):
+        # the final index is in place before the lock is given up: only now it tells the end
+        head = _head(folder, f"{name}.json")
+        if head.get("status") == "running":
+            head["status"] = "crashed"
     status = str(head.get("status", "unreadable"))
-    if status == "running" and not _runs(folder, name):
-        status = "crashed"
     return Entry(
         name=name,
         status=status,
@@ -192,16 +207,25 @@ def _load(folder: Folder, name: str) -> JsonObject:
 
 
 def _resolve(folder: Folder, dispatch: str) -> str:
-    names = _names(folder)
-    if dispatch in names:
-        return dispatch
-    starts = (dispatch, f"dispatch-{dispatch}")
-    found = [n for n in names if dispatch and (n.startswith(starts) or n.endswith(f"-{dispatch}"))]
+    found = matching(_names(folder), dispatch)
     if not found:
         raise RecordError("find", folder.path_of(dispatch), "no such dispatch; see `traces list`")
+    return the_only_one(found, folder.path_of(dispatch))
+
+
+def matching(names: Collection[str], dispatch: str) -> list[str]:
+    """The names that are meant: the very name, how it begins, or its last eight characters."""
+    if dispatch in names:
+        return [dispatch]
+    starts = (dispatch, f"dispatch-{dispatch}")
+    return [n for n in names if dispatch and (n.startswith(starts) or n.endswith(f"-{dispatch}"))]
+
+
+def the_only_one(found: Sequence[str], wanted: str) -> str:
+    """Raises `RecordError` when several are meant."""
     if len(found) > 1:
         shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-        raise RecordError("choose", folder.path_of(dispatch), f"several begin like that: {shown}")
+        raise RecordError("choose", wanted, f"several begin like that: {shown}")
     return found[0]
 
 

@@ -7,7 +7,7 @@ import orjson
 from dispatch_runner.models import JsonObject
 
 
-def json_line(value: JsonObject) -> str:
+def json_line(value: object) -> str:
     """On one line, also for those who take U+0085 or U+2028 for a line end; safe on a terminal."""
     try:
         text = orjson.dumps(value).decode()

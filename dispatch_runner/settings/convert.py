@@ -42,6 +42,20 @@ def seconds(text: str) -> float:
     return number
 
 
+def amount(text: str) -> int:
+    return whole(1, 10**15)(text)
+
+
+def dollars(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (0 < number < math.inf):
+        raise Unusable(f"'{text:.40}' is not an amount of USD above 0")
+    return number
+
+
 def switch(text: str) -> bool:
     word = text.strip().lower()
     if word not in TRUE | FALSE:
@@ -77,6 +91,13 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "retries": whole(0, 10),
     "fail_fast": switch,
     "backend": backend,
+    "max_cost_usd": dollars,
+    "max_tokens": amount,
+    "max_requests": amount,
+    "stall_seconds": seconds,
+    "repair_rounds": whole(0, 10),
+    "wait_for_reset": switch,
+    "allow_unknown_cost": switch,
     "durability": durability,
 }
 """By key: what one text becomes. Raise `Unusable`."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from dispatch_runner.models.budget import Budget
+
 if TYPE_CHECKING:
     from dispatch_runner.models import Config, JsonObject, Task
     from dispatch_runner.settings.values import Settings
@@ -31,6 +33,8 @@ class EffectiveConfig:
     retries: int
     """Further attempts of a task that names none itself; see `task_retries`."""
     fail_fast: bool
+    budget: Budget
+    """Of all agents together."""
     warnings: tuple[str, ...]
     """What the request asked for and does not get."""
     settings: Settings = field(repr=False)
@@ -45,6 +49,9 @@ class EffectiveConfig:
             "trace_dir": str(self.trace_dir),
             "retries": self.retries,
             "fail_fast": self.fail_fast,
+            "max_cost_usd": self.budget.cost_usd,
+            "max_tokens": self.budget.tokens,
+            "max_requests": self.budget.requests,
         }
 
 
@@ -61,6 +68,11 @@ def effective(settings: Settings, config: Config) -> EffectiveConfig:
         trace_dir=settings.cwd / trace_dir,
         retries=_or(smallest(config.retries, settings.retries), RETRIES),
         fail_fast=_first(settings, "fail_fast", config.fail_fast, settings.fail_fast) or False,
+        budget=Budget(
+            smallest(config.max_cost_usd, settings.max_cost_usd),
+            smallest(config.max_tokens, settings.max_tokens),
+            smallest(config.max_requests, settings.max_requests),
+        ),
         warnings=tuple(_refused_wishes(settings, config)),
         settings=settings,
         config=config,
@@ -128,6 +140,9 @@ def _refused_wishes(settings: Settings, config: Config) -> list[str]:
             settings.dispatch_timeout_seconds,
         ),
         "retries": (config.retries, settings.retries),
+        "max_cost_usd": (config.max_cost_usd, settings.max_cost_usd),
+        "max_tokens": (config.max_tokens, settings.max_tokens),
+        "max_requests": (config.max_requests, settings.max_requests),
     }
     return [
         f"config.{key} {wish:g} is above the operator's limit: {limit:g} holds"

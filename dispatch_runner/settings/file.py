@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dispatch_runner.models.base import Model
     from dispatch_runner.settings.schema import (
         AgentSettings,
+        CheckSettings,
         Document,
         LimitSettings,
         McpServerSettings,
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 20
 RESERVED_AGENTS = frozenset({"auto"})
 PROGRAM_KEYS = ("stdin", "output", "env", "cwd", "grace_seconds", "output_limit")
-"""Keys that mean something only beside a `command`."""
+"""Keys that mean something only beside a `command`, or for a backend that has a program of its own."""
+OWN_PROGRAM = frozenset({"claude-code", "codex", "gemini", "opencode"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class FileSettings:
     agents: Mapping[str, AgentSettings] = field(default_factory=dict)
     limits: Mapping[str, LimitSettings] = field(default_factory=dict)
     tests: Mapping[str, TestSettings] = field(default_factory=dict)
+    checks: Mapping[str, CheckSettings] = field(default_factory=dict)
     mcp: McpTables | None = None
     """Null: the file has no such table."""
     lines: Mapping[Location, int] = field(default_factory=dict)
@@ -89,7 +92,9 @@ def _parsed(text: str, data: dict[str, Any], source: str) -> FileSettings:
     )
     defaults = {key: getattr(document.defaults, key) for key in document.defaults.model_fields_set}
     mcp = document.mcp if "mcp" in document.model_fields_set else None
-    return FileSettings(defaults, document.agents, document.limits, document.tests, mcp, where)
+    return FileSettings(
+        defaults, document.agents, document.limits, document.tests, document.checks, mcp, where
+    )
 
 
 def _raise_all(problems: Iterable[SettingsError]) -> None:
@@ -173,6 +178,7 @@ def _known_keys(location: Location) -> list[str]:
         ("agents", "*"): schema.AgentSettings,
         ("limits", "*"): schema.LimitSettings,
         ("tests", "*"): schema.TestSettings,
+        ("checks", "*"): schema.CheckSettings,
         ("mcp",): schema.McpTables,
         ("mcp", "servers", "*"): schema.McpServerSettings,
         ("mcp", "servers", "*", "set_env", "*"): schema.Reference,
@@ -213,6 +219,7 @@ def _contradictions(document: Document) -> Iterator[_Contradiction]:
             yield ("agents", name), f"'{name}' cannot be the name of an agent", "rename it"
         yield from _about_the_program(name, agent)
         yield from _about_resources(name, agent, document.limits)
+        yield from _about_checks(name, agent, document.checks)
     for name, server in document.mcp.servers.items():
         yield from _about_server(name, server)
 
@@ -223,6 +230,8 @@ def _about_the_program(name: str, agent: AgentSettings) -> Iterator[_Contradicti
     if agent.backend == "command":
         hint = 'add command = ["program", "argument"]'
         yield ("agents", name, "backend"), f"agent '{name}' has no command to run", hint
+    if agent.backend in OWN_PROGRAM:
+        return
     for key in PROGRAM_KEYS:
         if getattr(agent, key) is not None:
             message = f"'{key}' of agent '{name}' has no effect without a command"
@@ -241,6 +250,16 @@ def _about_resources(
         elif limit.capacity is not None and amount > limit.capacity:
             message = f"agent '{name}' takes {amount} of '{resource}', which has {limit.capacity}"
             yield location, message, "no task of it could ever start; raise capacity"
+
+
+def _about_checks(
+    name: str, agent: AgentSettings, checks: Mapping[str, CheckSettings]
+) -> Iterator[_Contradiction]:
+    for check in agent.checks:
+        if check not in checks:
+            hint = suggestion(check, checks) if checks else f"define [checks.{check}]"
+            message = f"agent '{name}' names check '{check}', which is not defined"
+            yield ("agents", name, "checks"), message, hint
 
 
 def _about_server(name: str, server: McpServerSettings) -> Iterator[_Contradiction]:

@@ -22,6 +22,9 @@ PROJECT_FILE = "dispatch.toml"
 GIVEN_TO_AGENTS = frozenset({"TASK_ID", "CORRELATION_ID"})
 """Set by a dispatcher for the programs that it starts, so there in a dispatch inside a dispatch."""
 
+OTHERS = ("config", "allow_path", "agents", "mcp_config")
+"""Variables that are read elsewhere than in `CONVERTERS`."""
+
 _Given = dict[str, tuple[Any, str]]
 """Value and origin by key."""
 
@@ -52,6 +55,8 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
         agents=file.agents,
         limits=file.limits,
         tests={name: tuple(tests.command) for name, tests in file.tests.items()},
+        checks=file.checks,
+        agent_folders=_agent_folders(flags, environ, file, cwd),
         mcp=mcp,
         overriding=frozenset(given),
         origins=_origins(values, extra_paths, file, source),
@@ -147,6 +152,15 @@ def _allow_paths(
     return [(path, origin) for origin, paths in sources for path in paths if path]
 
 
+def _agent_folders(
+    flags: Flags, environ: Mapping[str, str], file: FileSettings, cwd: Path
+) -> tuple[str, ...]:
+    """Every source adds to the others; the stronger one first, since the first of a name counts."""
+    named = environ.get(f"{PREFIX}AGENTS", "").split(os.pathsep)
+    folders = [*flags.agent_folder, *named, *file.defaults.get("agent_folders", [])]
+    return tuple(dict.fromkeys(_absolute(folder, environ, cwd) for folder in folders if folder))
+
+
 def _mcp(
     flags: Flags, environ: Mapping[str, str], file: FileSettings, source: str, cwd: Path
 ) -> McpSettings | None:
@@ -189,7 +203,7 @@ def _origins(
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
     """A note for each variable that is nearly one of ours. Others may be meant for another program."""
-    known = [key.upper() for key in (*CONVERTERS, "config", "allow_path", "mcp_config")]
+    known = [key.upper() for key in (*CONVERTERS, *OTHERS)]
     others = {name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)}
     for name in sorted(others.difference(known, GIVEN_TO_AGENTS)):
         hint = suggestion(name, known)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-BACKENDS = ("offline", "command")
+BACKENDS = ("offline", "command", "claude-code", "codex", "gemini", "opencode", "acp", "llm")
 """The backends of this version."""
 
 

@@ -6,7 +6,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from dispatch_runner.models.base import Model
-from dispatch_runner.models.constraints import Amount, Retries, Seconds, Workers
+from dispatch_runner.models.constraints import Amount, Cost, Retries, Seconds, Workers
+from dispatch_runner.models.request import Workspace
 from dispatch_runner.settings.names import backend_problem, url_problem
 
 
@@ -49,6 +50,7 @@ def _address_alone(value: object) -> object:
 
 
 Text = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
+Rounds = Annotated[int, Field(ge=0, le=10)]
 Backend = Annotated[str, AfterValidator(_available)]
 Command = Annotated[
     list[Annotated[str, AfterValidator(_no_nul)]],
@@ -73,20 +75,72 @@ class Defaults(Model):
     fail_fast: bool | None = None
     """Whether the first failure stops new starts and cancels what runs."""
     backend: Backend | None = None
-    """What answers for the roles whose own definition does not say: `offline` or `command`."""
+    """What answers for the roles whose own definition does not say, such as `offline`."""
     allow_paths: list[Text] = []
     """Folders that tasks may use besides the working and the temporary directory."""
     durability: Literal["power", "process"] | None = None
     """What a finished task survives: a loss of power, or any death of the process."""
+    max_cost_usd: Cost | None = None
+    """Most that all agents of a dispatch together may cost, in USD."""
+    max_tokens: Amount | None = None
+    """Most tokens of input and output together, over all agents."""
+    max_requests: Amount | None = None
+    """Most requests to models, over all agents."""
+    stall_seconds: Seconds | None = None
+    """How long an agent that tells of itself may be silent; five times as long while a tool runs."""
+    repair_rounds: Rounds | None = None
+    """How often, in one attempt, an agent is told what failed and asked again."""
+    agent_folders: list[Text] = []
+    """Folders of Markdown agent files, such as `.claude/agents`."""
 
 
 class AgentSettings(Model):
     """`[agents.NAME]`: a program as an agent, or the choices for a role."""
 
     backend: Backend | None = None
-    """`offline` or `command`. Default: `command` where there is a command, else `[defaults] backend`."""
+    """What answers. Default: `command` where there is a command, else `[defaults] backend`."""
+    fallback: list[Backend] = []
+    """Backends that are asked in turn when the one before cannot be reached, refuses the key, or has
+    no quota left."""
     command: Command | None = None
-    """The program and its arguments. Never a shell line; nothing is expanded in it."""
+    """The program and its arguments. Never a shell line; nothing is expanded in it. For a backend
+    that drives a program of its own: where that one is."""
+    model: Text | None = None
+    """Which model, as the backend writes it; for `llm` with its provider: `anthropic:NAME`,
+    `openai:NAME`, `google:NAME`, `ollama:NAME`."""
+    base_url: Annotated[Text, AfterValidator(_web_address)] | None = None
+    """Where the model is served, when that is not the provider's own address."""
+    api_key_env: Text | None = None
+    """The variable that holds the key, when it is not the provider's usual one."""
+    provider: Text | None = None
+    """Whose rate limits and bills it shares. Default: as the backend and the model say."""
+    access: Literal["read", "edit", "execute"] | None = None
+    """What the agent may do in its workspace: read; change files, too; run programs, too. Default:
+    what the role needs."""
+    max_turns: Amount | None = None
+    """Most requests to the model in one round, where the backend can keep it."""
+    max_cost_usd: Cost | None = None
+    """Most that one task may cost, in USD."""
+    max_tokens: Amount | None = None
+    """Most tokens of input and output together of one task."""
+    max_requests: Amount | None = None
+    """Most requests to a model of one task."""
+    stall_seconds: Seconds | None = None
+    """How long it may be silent; five times as long while a tool runs."""
+    repair_rounds: Rounds | None = None
+    """How often, in one attempt, it is told what failed and asked again."""
+    checks: list[Text] = []
+    """Acceptance checks of every task of this agent, by name."""
+    cache: bool | None = None
+    """Whether results of the same work are used again."""
+    workspace: Workspace | None = None
+    """Where its tasks work."""
+    max_memory_mb: Amount | None = None
+    """Most memory of each of its processes, in MiB of address space."""
+    max_cpu_seconds: Amount | None = None
+    """Most CPU time of each of its processes."""
+    max_open_files: Amount | None = None
+    """Most descriptors that each of its processes may hold."""
     stdin: Literal["json", "none"] | None = None
     """What the program reads: the envelope as JSON, or nothing."""
     output: Literal["json", "text", "exit"] | None = None
@@ -125,6 +179,17 @@ class TestSettings(Model):
 
     command: Command
     """The program and its arguments. Never a shell line; nothing is expanded in it."""
+
+
+class CheckSettings(Model):
+    """`[checks.NAME]`: an acceptance check of what an agent did."""
+
+    command: Command
+    """The program and its arguments, run in the task's workspace. Exit code 0 passes."""
+    timeout_seconds: Seconds = 300.0
+    """Most seconds; then it counts as failed."""
+    env: list[Text] | None = None
+    """Names, or globs of names, of the environment that it sees."""
 
 
 class Reference(Model):
@@ -186,4 +251,5 @@ class Document(Model):
     agents: dict[str, AgentSettings] = {}
     limits: dict[str, LimitSettings] = {}
     tests: dict[str, TestSettings] = {}
+    checks: dict[str, CheckSettings] = {}
     mcp: McpTables = McpTables.model_construct()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from dispatch_runner.errors import SettingsError
 
 if TYPE_CHECKING:
+    from dispatch_runner.protocols import Access
     from dispatch_runner.settings.mcp import McpSettings
-    from dispatch_runner.settings.schema import AgentSettings, LimitSettings
+    from dispatch_runner.settings.schema import AgentSettings, CheckSettings, LimitSettings
 
 Durability = Literal["power", "process"]
 
@@ -32,9 +33,45 @@ class Flags:
     fail_fast: bool | None = None
     allow_path: tuple[str, ...] = ()
     backend: str | None = None
+    max_cost_usd: float | None = None
+    max_tokens: int | None = None
+    max_requests: int | None = None
+    stall_seconds: float | None = None
+    repair_rounds: int | None = None
+    agent_folder: tuple[str, ...] = ()
+    wait_for_reset: bool | None = None
+    allow_unknown_cost: bool | None = None
     durability: str | None = None
     mcp_config: Path | str | None = None
     """A file of MCP servers in the format of `.mcp.json`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """How the operator wants a backend for one agent. Null: the backend's own default."""
+
+    agent: str
+    """Name of the agent."""
+    command: tuple[str, ...] | None = None
+    """The program and its first arguments."""
+    stdin: Literal["json", "none"] | None = None
+    output: Literal["json", "text", "exit"] | None = None
+    env: tuple[str, ...] | None = None
+    """Names and globs of the environment that a program sees."""
+    cwd: Path | None = None
+    """Null: the workspace of the call."""
+    model: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    provider: str | None = None
+    access: Access | None = None
+    """Null: what the role asks for."""
+    max_turns: int | None = None
+    grace_seconds: float | None = None
+    output_limit: int | None = None
+    max_memory_mb: int | None = None
+    max_cpu_seconds: int | None = None
+    max_open_files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +100,20 @@ class Settings:
     limits: Mapping[str, LimitSettings] = field(default_factory=dict)
     tests: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Commands that run tests, by name."""
+    checks: Mapping[str, CheckSettings] = field(default_factory=dict)
+    """Acceptance checks, by name."""
+    max_cost_usd: float | None = None
+    max_tokens: int | None = None
+    max_requests: int | None = None
+    """Most that all agents of a dispatch together may consume."""
+    stall_seconds: float | None = None
+    repair_rounds: int | None = None
+    agent_folders: tuple[str, ...] = ()
+    """Absolute folders of Markdown agent files."""
+    wait_for_reset: bool = False
+    """Whether a dispatch waits for a quota to come back."""
+    allow_unknown_cost: bool = False
+    """Whether agents whose cost will not be known may start under a budget in USD."""
     mcp: McpSettings | None = None
     """MCP servers and the tools mapped to them; null: nothing is said of them."""
     overriding: frozenset[str] = frozenset()

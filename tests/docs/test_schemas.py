@@ -20,13 +20,14 @@ from dispatch_runner.models import (
     TaskResult,
     validators,
 )
+from dispatch_runner.models.attribute_docs import attribute_docs
 from dispatch_runner.models.base import Model
 from dispatch_runner.models.envelope import Envelope
 from dispatch_runner.models.result import ErrorType, TaskStatus, Usage
 from dispatch_runner.models.trace import Attempt, Index, IndexEntry, McpCall, Trace, TraceEvent
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.preflight.check import check
-from dispatch_runner.preflight.schemas import attribute_docs, render, schemas
+from dispatch_runner.preflight.schemas import render, schemas
 from dispatch_runner.protocols import Agent
 from dispatch_runner.testing import AnyInputRole, FixedAgents, ScriptedBackend, scripted_agent
 

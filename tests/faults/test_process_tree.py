@@ -250,8 +250,7 @@ async def test_programs_of_a_dispatcher_that_was_killed_inside_a_program_are_end
         "anyio.run(lambda: run(command, env=os.environ))\n"
     )
     completed = await run([sys.executable, "-c", inner], env=ENVIRONMENT, marker=marker)
-    assert completed.signal == "SIGKILL"
-    assert completed.leftovers >= 2
+    assert completed.signal == "SIGKILL"  # its guardian may be quicker than we
     assert marked(marker) == []
 
 

@@ -10,9 +10,10 @@ import anyio.lowlevel
 import pytest
 
 from dispatch_runner.clock import Clock
+from dispatch_runner.engine.attempt import Attempting
 from dispatch_runner.engine.executor import Executor
 from dispatch_runner.engine.limits import Limits
-from dispatch_runner.engine.runner import Attempting, Job, Retrying, Surroundings
+from dispatch_runner.engine.runner import Job, Retrying, Surroundings
 from dispatch_runner.errors import AgentError, RecordError
 from dispatch_runner.events import Event, TaskFinished, TaskStarted
 from dispatch_runner.models import ErrorType, JsonObject, Task, TaskStatus

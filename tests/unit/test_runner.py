@@ -6,18 +6,12 @@ import anyio
 import pytest
 
 from dispatch_runner.clock import Clock
-from dispatch_runner.engine.runner import (
-    Attempting,
-    Job,
-    Outcome,
-    Retrying,
-    Start,
-    Surroundings,
-    total_usage,
-)
+from dispatch_runner.engine.attempt import Attempting
+from dispatch_runner.engine.runner import Job, Outcome, Retrying, Start, Surroundings
 from dispatch_runner.errors import AgentError
 from dispatch_runner.events import AttemptFailed, Event
 from dispatch_runner.models import ErrorType, JsonObject, Task, TaskStatus, Usage
+from dispatch_runner.models.usage import total_usage
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import AgentCall
 from dispatch_runner.testing import Script, scripted_agent

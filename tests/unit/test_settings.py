@@ -56,6 +56,9 @@ def test_without_anything_set_the_documented_defaults_hold(tmp_path: Path) -> No
         "trace_dir": str(tmp_path / "traces"),
         "retries": 2,
         "fail_fast": False,
+        "max_cost_usd": None,
+        "max_tokens": None,
+        "max_requests": None,
     }
     assert config.warnings == ()
 

@@ -1,50 +1,22 @@
 """Reading context files and putting the generated file in place, inside the allowed folders only."""
 
 import contextlib
-import errno
+import hashlib
 import os
-import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+from dispatch_runner.agents.reading import as_agent_errors, check_roots, read_bounded, read_texts
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.paths import AllowedRoots, identity
 
-MAX_CONTEXT = 262_144
 MAX_SOURCE = 4 << 20
-DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP})
 
 
 def read_context(paths: Sequence[str], roots: AllowedRoots) -> dict[str, str]:
-    """The text of each context file, at most 256 KiB of each; what is not UTF-8 is replaced.
-
-    Raises `AgentError`: a file is missing, unreadable, or no longer inside the allowed folders.
-    """
-    missing = [path for path in paths if not os.path.lexists(identity(path))]
-    if missing:
-        raise AgentError(
-            ErrorType.MISSING_FILE,
-            f"context file {missing[0]!r} does not exist"
-            + (f" (and {len(missing) - 1} more)" if missing[1:] else ""),
-            hint="correct 'context_files', or make the task that writes it a dependency",
-            details={"missing": missing[:50]},
-        )
-    return {
-        path: read_bounded(path, roots, MAX_CONTEXT).decode("utf-8", "replace") for path in paths
-    }
-
-
-def read_bounded(path: str, roots: AllowedRoots, limit: int) -> bytes:
-    """The start of a regular file. Raises `AgentError`."""
-    _check_roots(path, roots)
-    with _as_agent_errors("read", path):
-        descriptor = os.open(identity(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise AgentError(ErrorType.INVALID_INPUT, f"{path!r} is not a regular file")
-            return file.read(limit)
+    """The text of each context file. Raises `AgentError`: see `read_texts`."""
+    return read_texts(paths, roots, field="context_files", what="context file")
 
 
 def check_free(path: str, *, overwrite: bool) -> None:
@@ -72,9 +44,9 @@ def put_in_place(path: str, data: bytes, roots: AllowedRoots, *, overwrite: bool
     Folders that are missing are made. Each folder on the way is opened without following a link,
     so that one that turns into a link meanwhile is refused, not followed. Raises `AgentError`.
     """
-    _check_roots(path, roots)
+    check_roots(path, roots)
     resolved = identity(path)
-    with _as_agent_errors("write", path):
+    with as_agent_errors("write", path):
         folder, name = os.path.split(resolved)
         descriptor = _open_folder(folder)
         try:
@@ -146,26 +118,13 @@ def keep_rejected(prefix: Path | None, data: bytes) -> str | None:
 
 def remove(path: str, roots: AllowedRoots) -> None:
     """Takes away a file that failed its gates."""
-    _check_roots(path, roots)
-    with contextlib.suppress(FileNotFoundError), _as_agent_errors("remove", path):
+    check_roots(path, roots)
+    with contextlib.suppress(FileNotFoundError), as_agent_errors("remove", path):
         Path(identity(path)).unlink()
 
 
-def _check_roots(path: str, roots: AllowedRoots) -> None:
-    problem = roots.problem(path)
-    if problem is not None:
-        code, message, hint = problem
-        raise AgentError(ErrorType.PERMISSION_DENIED, message, hint=hint, details={"code": code})
-
-
-@contextmanager
-def _as_agent_errors(action: str, path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and action == "read":
-            raise AgentError(ErrorType.MISSING_FILE, f"file {path!r} does not exist") from error
-        kind = ErrorType.PERMISSION_DENIED if error.errno in DENIED else ErrorType.UNAVAILABLE
-        if error.errno in {errno.ENOTDIR, errno.EISDIR}:
-            kind = ErrorType.INVALID_INPUT
-        raise AgentError(kind, f"cannot {action} {path!r}: {error.strerror}") from error
+def remove_same(path: str, sha256: str, roots: AllowedRoots) -> None:
+    """Takes away a file if it is the one with this digest."""
+    with contextlib.suppress(AgentError):
+        if hashlib.sha256(read_bounded(path, roots, MAX_SOURCE)).hexdigest() == sha256:
+            remove(path, roots)

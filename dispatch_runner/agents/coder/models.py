@@ -72,6 +72,15 @@ class OpenPoint(Model):
     """What is not stated."""
 
 
+class CoderAnswer(Model):
+    """What an agent that is asked in words has to give. The role writes the file, when it passes."""
+
+    code: str
+    """The whole source of the module, without a Markdown fence."""
+    open_points: list[OpenPoint]
+    """What the contract does not determine and the module therefore leaves open; empty when nothing."""
+
+
 class CoderOutput(Model):
     """The file that was made, and how it was checked."""
 

@@ -1,6 +1,7 @@
 """The role `coder`: what it is asked, its own offline answer, and how any answer is verified."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from dispatch_runner.agents.inputs import check_model, check_paths, text_paths
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.paths import AllowedRoots, identity
-from dispatch_runner.protocols import AgentCall, Answer, InputProblem
+from dispatch_runner.protocols import AgentCall, Answer, InputProblem, Question
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from dispatch_runner.agents.quality import Quality
 
 FORMAT_SECONDS = 20.0
+PLACED = "file_placed"
+"""The event in the trace of a file that passed and was put in place."""
+FENCED = re.compile(r"\s*```[a-z]*\n(.*)```\s*", re.DOTALL)
 
 
 class CoderRole:
@@ -65,6 +69,27 @@ class CoderRole:
 
         return missing(["ruff", "mypy"])
 
+    def question(self, call: AgentCall) -> Question:
+        """The task in words; the answer is a `CoderAnswer`.
+
+        In a further round, a file that an earlier one put in place, and that a check then refused, is
+        taken away first.
+
+        Raises `AgentError`: the output exists (`invalid_input`), a context file does not
+        (`missing_file`).
+        """
+        from dispatch_runner.agents.coder import files
+        from dispatch_runner.agents.coder.brief import brief
+
+        asked = CoderInput.model_validate(call.input)
+        if call.repair is None:
+            files.check_free(asked.output_path, overwrite=asked.overwrite)
+        else:
+            placed = [event.data for event in call.log.events if event.event == PLACED]
+            for file in placed[-1:]:
+                files.remove_same(file["path"], file["sha256"], call.roots)
+        return brief(asked, call)
+
     async def solve(self, call: AgentCall) -> Answer:
         """The source of the module, formatted; nothing is written yet.
 
@@ -97,14 +122,15 @@ class CoderRole:
         The source is the answer's `code`, else the file that the backend wrote at `output_path`.
 
         Raises `AgentError`: a blocking gate failed (`check_failed`), could not judge
-        (`unverified`), or there is no source (`unverified`). No file is left at `output_path` then.
+        (`unverified`), or there is no source (`unverified`; `bad_output`, when it was asked for in
+        words). No file is left at `output_path` then.
         """
         from dispatch_runner.agents.coder import files
 
         asked = CoderInput.model_validate(call.input)
-        code = answer.output.get("code")
-        written = not isinstance(code, str)
-        source = await _written(asked, call) if written else str(code).encode("utf-8", "replace")
+        code = await _code(answer.output, call)
+        written = code is None
+        source = await _written(asked, call) if code is None else code
         open_points = _open_points(answer.output)
         verdict, quality = await _judge(asked, source, call, open_declared=bool(open_points))
         refusal = _refusal(verdict.gates, asked.validation_level)
@@ -120,6 +146,8 @@ class CoderRole:
                 )
             )
         )
+        sha256 = hashlib.sha256(source).hexdigest()
+        call.log.tell(PLACED, path=path, sha256=sha256)
         structure = verdict.structure
         output = CoderOutput(
             generated_file=path,
@@ -132,10 +160,10 @@ class CoderRole:
             open_points=open_points,
             models=list(structure.models) if structure else [],
             lines=source.count(b"\n"),
-            sha256=hashlib.sha256(source).hexdigest(),
+            sha256=sha256,
             warnings=answer.warnings,
         )
-        return Answer(output.model_dump(mode="json"), answer.usage, answer.warnings, answer.backend)
+        return Answer(output.model_dump(mode="json"), answer.warnings, answer.session)
 
 
 def _loaded() -> "tuple[ModuleType, Callable[..., Generated]]":
@@ -161,14 +189,35 @@ async def _formatted(source: str, call: AgentCall) -> str:
     return formatted.decode()
 
 
+async def _code(output: JsonObject, call: AgentCall) -> bytes | None:
+    """The source in an answer; null when the agent may have written it itself."""
+    code = output.get("code")
+    in_words = _asked_in_words(call)
+    if not isinstance(code, str):
+        if in_words:
+            raise AgentError(ErrorType.BAD_OUTPUT, "the answer has no text in 'code'")
+        return None
+    if not code.strip():
+        raise AgentError(ErrorType.UNVERIFIED, "the agent's module is empty")
+    if in_words:
+        fenced = FENCED.fullmatch(code)
+        code = await _formatted(fenced[1] if fenced else code, call)
+    return code.encode("utf-8", "replace")
+
+
+def _asked_in_words(call: AgentCall) -> bool:
+    """Whether the answer is that to `question`: then a file that is there is none of its making."""
+    told = (event.event for event in reversed(call.log.events))
+    return next((event for event in told if event in {"prompt", "fallback"}), "") == "prompt"
+
+
 async def _written(asked: CoderInput, call: AgentCall) -> bytes:
     """What a backend wrote at the output path."""
-    from dispatch_runner.agents.coder import files
+    from dispatch_runner.agents.coder.files import MAX_SOURCE
+    from dispatch_runner.agents.reading import read_bounded
 
     try:
-        source = await to_thread.run_sync(
-            files.read_bounded, asked.output_path, call.roots, files.MAX_SOURCE
-        )
+        source = await to_thread.run_sync(read_bounded, asked.output_path, call.roots, MAX_SOURCE)
     except AgentError as error:
         if error.type is not ErrorType.MISSING_FILE:
             raise
@@ -242,7 +291,12 @@ def _refusal(gates: list[Gate], level: str) -> AgentError | None:
         ErrorType.CHECK_FAILED if failed else ErrorType.UNVERIFIED,
         f"{verb} at level {level}: {names}: {first.message if first else 'no finding'}{where}",
         hint=None if failed else "install what is missing, or ask for a lower 'validation_level'",
-        details={"gates": [gate.model_dump(mode="json") for gate in gates]},
+        details={
+            "gates": [
+                gate.model_dump(mode="json")
+                for gate in sorted(gates, key=lambda gate: gate not in blamed)
+            ]
+        },
     )
 
 

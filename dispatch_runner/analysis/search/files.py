@@ -55,6 +55,7 @@ def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 _UNWANTED, _ALLOWED = _any_of(_SECRETS + _NOISE), _any_of(_SHOWN)
+_SECRET = _any_of(_SECRETS)
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{32}")
 _OWN_RECORDS = re.compile(r"(?:^|/)dispatch-\d{8}_\d{6}")
 
@@ -163,6 +164,14 @@ def is_wanted(path: str) -> bool:
     if not PRIVATE_FOLDERS.isdisjoint(folders) or _OWN_RECORDS.search(path):
         return False
     return bool(_ALLOWED.match(name)) or not _UNWANTED.match(name)
+
+
+def is_private(path: str) -> bool:
+    """Whether the name says that a file holds secrets, or belongs to git or to keys."""
+    *folders, name = path.split("/")
+    if not PRIVATE_FOLDERS.isdisjoint(folders) or name in PRIVATE_FOLDERS:
+        return True
+    return bool(_SECRET.match(name)) and not _ALLOWED.match(name)
 
 
 def _looked_at(root: str, names: list[str]) -> Listing:

@@ -1,0 +1,148 @@
+"""What the errors of `pydantic_ai` mean to us. Imported with it, not before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic_ai import exceptions as ai
+
+from dispatch_runner.errors import AgentError
+from dispatch_runner.models import ErrorType, JsonObject
+
+EXCERPT = 1_000
+"""Characters of what a provider said."""
+
+KINDS: tuple[tuple[type[Exception], ErrorType, str], ...] = (
+    (ai.ModelAuthenticationError, ErrorType.AUTH, "check the key, and what it may be used for"),
+    (
+        ai.ModelQuotaExceededError,
+        ErrorType.RATE_LIMITED,
+        "the account's quota or credit is used up: see the provider's billing page",
+    ),
+    (ai.ModelRateLimitError, ErrorType.RATE_LIMITED, "run fewer tasks of this provider at once"),
+    (ai.ModelUnavailableError, ErrorType.OVERLOADED, "try again later"),
+    (ai.ModelServerError, ErrorType.OVERLOADED, "try again later"),
+    (ai.ModelConnectionError, ErrorType.UNAVAILABLE, "check the address and the network"),
+    (ai.ModelRequestTimeout, ErrorType.UNAVAILABLE, "try again later"),
+    (
+        ai.ModelContextWindowExceededError,
+        ErrorType.INVALID_INPUT,
+        "the prompt is too long for the model: give less, or choose another one",
+    ),
+    (ai.ModelNotFoundError, ErrorType.INVALID_INPUT, "check the model's name and the base_url"),
+    (ai.ModelRequestRejectedError, ErrorType.INVALID_INPUT, "the provider will not take it"),
+    (ai.ContentFilterError, ErrorType.UNVERIFIED, "say it in another way, or use another model"),
+    (
+        ai.OutputTokenLimitExceeded,
+        ErrorType.BAD_OUTPUT,
+        "the answer is longer than the model may give: ask for less at once",
+    ),
+    (ai.IncompleteToolCall, ErrorType.BAD_OUTPUT, "ask for less at once"),
+    (ai.UnexpectedModelBehavior, ErrorType.BAD_OUTPUT, "another model may do better"),
+    (ai.UserError, ErrorType.INVALID_INPUT, "the model cannot be asked so"),
+)
+"""The first that fits counts."""
+
+
+def agent_error(error: Exception, model: str, session: str | None) -> AgentError:
+    """The failure of a call of that model."""
+    kind, hint = _kind(error)
+    quota_until = _quota_until(error)
+    exhausted = isinstance(error, ai.ModelQuotaExceededError) or quota_until is not None
+    return AgentError(
+        kind,
+        f"{_subject(error, model)}: {_said(error)}",
+        hint=hint,
+        details=_details(error, model),
+        retry_after=error.retry_after if isinstance(error, ai.ModelAPIError) else None,
+        exhausted=True if exhausted else None,
+        resets_at=quota_until,
+        session=session,
+    )
+
+
+def refused(model: str, words: str) -> AgentError:
+    """The model would not do it."""
+    said = f": {words[:EXCERPT]}" if words.strip() else ""
+    return AgentError(
+        ErrorType.UNVERIFIED,
+        f"model '{model}' refused to answer{said}",
+        hint="say it in another way, or use another model",
+    )
+
+
+def _kind(error: Exception) -> tuple[ErrorType, str]:
+    for cls, kind, hint in KINDS:
+        if isinstance(error, cls):
+            return kind, hint
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int) and 400 <= status < 500 and status not in {408, 409, 425}:
+        return ErrorType.INVALID_INPUT, "the provider will not take it"
+    if isinstance(error, ai.ModelAPIError):
+        return ErrorType.OVERLOADED, "try again later"
+    return ErrorType.CRASHED, "the client library could not make sense of the answer"
+
+
+def _subject(error: Exception, model: str) -> str:
+    if isinstance(error, ai.ContentFilterError):
+        return f"model '{model}' refused to answer"
+    if isinstance(error, ai.ModelHTTPError):
+        return f"the provider of model '{model}' answered {error.status_code}"
+    if isinstance(error, (ai.ModelConnectionError, ai.ModelRequestTimeout)):
+        return f"the provider of model '{model}' cannot be reached"
+    return f"model '{model}'"
+
+
+def _said(error: Exception) -> str:
+    """The provider's own sentence where there is one."""
+    for found in _bodies(error):
+        message = found.get("message")
+        if isinstance(message, str) and message.strip():
+            return message.strip()[:EXCERPT]
+    return (str(error) or type(error).__name__)[:EXCERPT]
+
+
+def _bodies(error: Exception) -> Iterator[JsonObject]:
+    """The error object of the provider's answer, which may lie in another."""
+    body: Any = getattr(error, "body", None)
+    while isinstance(body, dict):
+        inner = body.get("error")
+        if not isinstance(inner, dict):
+            yield body
+            return
+        body = inner
+
+
+def _details(error: Exception, model: str) -> JsonObject:
+    details: JsonObject = {"model": model, "exception": type(error).__name__}
+    if isinstance(error, ai.ModelHTTPError):
+        details["status"] = error.status_code
+    if body := getattr(error, "body", None):
+        details["body"] = str(body)[:EXCERPT]
+    if error.__cause__ is not None:
+        details["cause"] = (str(error.__cause__) or type(error.__cause__).__name__)[:EXCERPT]
+    return details
+
+
+def _quota_until(error: Exception) -> float | None:
+    """When a used-up quota is there again, in seconds since 1970, where the provider says it."""
+    if not isinstance(error, (ai.ModelRateLimitError, ai.ModelQuotaExceededError)):
+        return None
+    headers = getattr(error, "headers", None) or {}
+    if headers.get("anthropic-ratelimit-unified-status") == "rejected":
+        return _number(headers.get("anthropic-ratelimit-unified-reset"))
+    for body in _bodies(error):
+        if body.get("type") == "usage_limit_reached":
+            return _number(body.get("resets_at"))
+    if isinstance(error, ai.ModelQuotaExceededError) and error.retry_after is not None:
+        return time.time() + error.retry_after
+    return None
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

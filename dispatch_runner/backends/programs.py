@@ -1,0 +1,86 @@
+"""What all backends share that run a program: where it is, what it sees, where its output goes."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dispatch_runner.models import JsonObject
+from dispatch_runner.process import Completed
+from dispatch_runner.protocols import AgentCall
+
+if TYPE_CHECKING:
+    pass
+
+TAIL_LIMIT = 4_000
+"""Characters of output in the details of an error."""
+
+ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+
+
+def missing_program(program: str, environment: Mapping[str, str], cwd: Path | None) -> str | None:
+    """Why a program cannot be started here, or null."""
+    path = environment.get("PATH", os.defpath)
+    relative = "/" in program and not program.startswith("/")
+    if shutil.which(f"{cwd}/{program}" if cwd and relative else program, path=path):
+        return None
+    return f"program {program!r} was not found" + ("" if "/" in program else f" on '{path}'")
+
+
+def call_variables(call: AgentCall) -> dict[str, str]:
+    """What every program of an agent is told of the task through its environment."""
+    trace = call.correlation_id.replace("-", "").lower()
+    return {
+        "DISPATCH_RUNNER_TASK_ID": call.task_id,
+        "DISPATCH_RUNNER_CORRELATION_ID": call.correlation_id,
+        "TRACEPARENT": f"00-{trace}-{os.urandom(8).hex()}-01",
+    }
+
+
+def output_files(call: AgentCall) -> tuple[Path | None, Path | None]:
+    """Where stdout and stderr of the call's program go; null: nowhere that lasts.
+
+    The further rounds of an attempt have files of their own.
+    """
+    if call.output_prefix is None:
+        return None, None
+    round_ = f"-{call.repair.round}" if call.repair else ""
+    prefix = f"{call.output_prefix}.{call.attempt}{round_}"
+    return Path(f"{prefix}.stdout"), Path(f"{prefix}.stderr")
+
+
+def kept(path: Path | None) -> str | None:
+    """The file's path, or null when there is nothing in it; an empty file is removed."""
+    if path is None:
+        return None
+    try:
+        if path.stat().st_size:
+            return str(path)
+        path.unlink()
+    except FileNotFoundError:
+        return None
+    return None
+
+
+def evidence(completed: Completed) -> JsonObject:
+    """Exit code or signal, and the tails of what was printed, readable for people."""
+    ending = (
+        {"exit_code": completed.returncode}
+        if completed.signal is None
+        else {"signal": completed.signal}
+    )
+    outputs = {"stderr": completed.stderr, "stdout": completed.stdout}
+    tails = {
+        name: ESCAPE_SEQUENCE.sub("", output.tail(TAIL_LIMIT))
+        for name, output in outputs.items()
+        if output.size
+    }
+    return {**ending, **tails}
+
+
+def last_line(completed: Completed) -> str:
+    """The last line that the program wrote to stderr; empty if there is none."""
+    tail = ESCAPE_SEQUENCE.sub("", completed.stderr.tail(TAIL_LIMIT))
+    return tail.rstrip().rpartition("\n")[2].strip()

@@ -1,0 +1,113 @@
+"""The rounds of one attempt: ask, verify, check; feed a failure back to an agent that can mend it."""
+
+import os
+from typing import Any
+
+from dispatch_runner.errors import AgentError
+from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.protocols import Agent, AgentCall, Answer, Backend, Checks, Repair
+
+MENDABLE = frozenset({ErrorType.CHECK_FAILED, ErrorType.BAD_OUTPUT, ErrorType.UNVERIFIED})
+"""What an agent may be able to mend when it is told."""
+
+FAILURE_LIMIT = 8_000
+"""Characters of a failure that an agent is told."""
+
+QUOTED_LIMIT = 400
+"""Characters of one value in it."""
+
+
+class Asking:
+    """Asks one backend, as often as the agent's definition allows."""
+
+    def __init__(self, agent: Agent, checks: Checks | None, names: tuple[str, ...]) -> None:
+        self._agent = agent
+        self._checks = checks
+        self._names = names
+
+    async def answer(self, backend: Backend, call: AgentCall) -> Answer:
+        """A verified answer that passed its checks.
+
+        Raises `AgentError`: what failed in the last round. The rounds end when there have been as
+        many as allowed, and when the same failure comes again.
+        """
+        told = None
+        while True:
+            last: list[Answer] = []
+            try:
+                return await self._round(backend, call, last)
+            except AgentError as error:
+                done = call.repair.round if call.repair else 0
+                failure = failure_text(error)
+                mendable = error.type in MENDABLE and backend.repairs
+                if mendable and done:
+                    error.details["repair_rounds"] = done
+                if not mendable or done >= self._agent.repair_rounds or failure == told:
+                    raise
+                told = failure
+                session = last[0].session if last else error.session
+                call.repair = Repair(done + 1, failure, last[0].output if last else None, session)
+                call.log.tell("repair", round=done + 1, type=error.type, failure=failure)
+
+    async def _round(self, backend: Backend, call: AgentCall, last: list[Answer]) -> Answer:
+        role = self._agent.role
+        answer = await backend.answer(role, call)
+        last.append(answer)
+        answer = await role.verify(call, answer)
+        if answer.output is not call.input:  # an echo of the input claims nothing
+            require_work(answer)
+        if self._names and self._checks is not None:
+            await self._checks.check(self._names, call, answer)
+        return answer
+
+
+def failure_text(error: AgentError) -> str:
+    """A failure for the agent to read: the sentence, the hint, and the facts, bounded."""
+    lines = [error.message]
+    if error.hint:
+        lines.append(f"Hint: {error.hint}")
+    lines += _facts(error.details, "")
+    text = "\n".join(lines)
+    return text if len(text) <= FAILURE_LIMIT else text[:FAILURE_LIMIT] + "\n[... cut]"
+
+
+def _facts(value: Any, indent: str) -> list[str]:
+    """JSON as indented lines; long values are cut, what is empty is left out."""
+    pairs = value.items() if isinstance(value, dict) else (("-", item) for item in value)
+    lines = []
+    for name, item in pairs:
+        if isinstance(item, (dict, list)):
+            if item:
+                lines += [f"{indent}{name}:", *_facts(item, indent + "  ")]
+        elif item not in (None, ""):
+            lines.append(f"{indent}{name}: {_quoted(str(item), name)}")
+    return lines
+
+
+def _quoted(text: str, name: object) -> str:
+    limit = FAILURE_LIMIT // 2 if name in {"stdout", "stderr", "printed"} else QUOTED_LIMIT
+    return text if len(text) <= limit else "[...] " + text[-limit:]
+
+
+def require_work(answer: Answer) -> None:
+    """An agent that did nothing did not succeed: there is an output, and the files exist that it says
+    it wrote (`generated_file`, `files_written`). Raises `AgentError`."""
+    output: object = answer.output
+    if not isinstance(output, dict):
+        kind = type(output).__name__
+        raise AgentError(ErrorType.BAD_OUTPUT, f"output is {kind}, not a JSON object")
+    if not output:
+        raise AgentError(ErrorType.UNVERIFIED, "the agent ended cleanly with an empty output")
+    missing = [path for path in _claimed(output) if not os.path.isfile(path)]  # noqa: PTH113
+    if missing:
+        raise AgentError(
+            ErrorType.UNVERIFIED,
+            f"the agent says that it wrote '{missing[0]}', and there is no such file",
+            details={"missing": missing, "output": output},
+        )
+
+
+def _claimed(output: JsonObject) -> list[str]:
+    written = output.get("files_written")
+    claimed = [output.get("generated_file"), *(written if isinstance(written, list) else [written])]
+    return [path for path in claimed if isinstance(path, str)]

@@ -1,0 +1,326 @@
+"""How a dispatch stands, read from its files by another process, at any moment of its life.
+
+Nothing is written and nobody is disturbed. Until the end the journal is the truth; then the index.
+"""
+
+import os
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from dispatch_runner.errors import RecordError
+from dispatch_runner.models import Interruption, JsonObject, TaskResult, TaskStatus
+from dispatch_runner.models.live import (
+    DispatchState,
+    PartialResult,
+    RunningTask,
+    ShortError,
+    TaskCounts,
+    UnsettledTask,
+    UnsuccessfulTask,
+)
+from dispatch_runner.records import store
+from dispatch_runner.records.folder import OPEN_FOLDER, Folder, reason
+from dispatch_runner.records.journal import JOURNAL_NAME, is_locked, load
+from dispatch_runner.records.names import OUTPUT_SUFFIX
+from dispatch_runner.records.register import Place, registered
+from dispatch_runner.records.run_folder import RESULT_NAME
+
+LISTED = 50
+"""Running and unsuccessful tasks that a state lists at most."""
+
+_UNSETTLED = ("pending", "running", "lost")
+_CAUSES_FIRST = {status: rank for rank, status in enumerate(("error", "timeout", "cancelled"))}
+
+
+def find(dispatch: str | None, trace_dir: Path, environ: Mapping[str, str]) -> Place:
+    """The dispatch that is meant, in this trace folder or in any that this user's dispatches used.
+
+    Args:
+        dispatch: name of the run folder, how it begins, its last eight characters, how its
+            correlation id begins, or the path of its index or run folder. Null: the newest of the
+            trace folder, or if that has none, the newest that is known.
+        trace_dir: where to look first.
+        environ: says where the known ones are listed.
+
+    Raises:
+        RecordError: there is none, or several are meant.
+    """
+    if dispatch is not None and "/" in dispatch:
+        path = Path(os.path.abspath(dispatch.removesuffix(".json")))
+        return _existing(Place(path.parent, path.name))
+    here = [Place(Path(os.path.abspath(trace_dir)), name) for name in store.names(trace_dir)]
+    elsewhere = registered(environ)
+    if dispatch is None:
+        if not (here or elsewhere):
+            raise RecordError("find a dispatch in", trace_dir, "there is none; see --trace-dir")
+        return (here or elsewhere)[0]
+    known = {place.name: place for place in (*elsewhere, *here)}
+    found = store.matching(known, dispatch) or _of_correlation(known.values(), dispatch)
+    if not found:
+        hint = "no such dispatch here or among those of this user; see `traces list`, --trace-dir"
+        raise RecordError("find", dispatch, hint)
+    return known[store.the_only_one(found, dispatch)]
+
+
+def runs(place: Place) -> bool:
+    """Whether a living process holds the dispatch."""
+    try:
+        with _run_folder(place) as run:
+            return is_locked(run)
+    except OSError:
+        return False
+
+
+def state_of(place: Place) -> DispatchState:
+    """How the dispatch stands now. Lists at most 50 tasks of each kind.
+
+    Raises:
+        RecordError: its records cannot be read.
+    """
+    records = _Records.read(place)
+    index, tasks = records.index, records.tasks
+    now = [task for task in tasks.values() if task.status == "running"]
+    failed = sorted(
+        (t for t in tasks.values() if t.status not in {*_UNSETTLED, "success"}),
+        key=lambda task: _CAUSES_FIRST.get(task.status, len(_CAUSES_FIRST)),
+    )
+    running = records.status == "running"
+    return DispatchState(
+        dispatch=place.name,
+        status=records.status,
+        interrupted=records.interrupted,
+        correlation_id=index.get("correlation_id"),
+        elapsed_seconds=round(records.elapsed_seconds(), 3),
+        stopping=running and records.stopping,
+        tasks=_counts(tasks),
+        running=[_running(task) for task in now[:LISTED]],
+        running_omitted=max(len(now) - LISTED, 0),
+        unsuccessful=[_unsuccessful(place, task) for task in failed[:LISTED]],
+        unsuccessful_omitted=max(len(failed) - LISTED, 0),
+        result_file=str(place.run_folder / RESULT_NAME) if _has_result(place) else None,
+        trace_index=f"{place.run_folder}.json",
+        run_folder=str(place.run_folder),
+        pid=records.pid if running else None,
+    )
+
+
+def result_bytes(place: Place) -> bytes:
+    """The result file of a dispatch that has ended, as it is. Raises `RecordError`."""
+    try:
+        with _run_folder(place) as run:
+            return run.read(RESULT_NAME)
+    except OSError as error:
+        raise RecordError("read", place.run_folder / RESULT_NAME, reason(error)) from error
+
+
+def partial_result(place: Place) -> PartialResult:
+    """What is known of a dispatch that has not ended: the whole result of every task that has.
+
+    Raises:
+        RecordError: its records cannot be read.
+    """
+    records = _Records.read(place)
+    status: Literal["running", "crashed"] = "running" if records.status == "running" else "crashed"
+    results: list[TaskResult | UnsettledTask] = []
+    warnings = [records.warning] if records.warning else []
+    for task in records.tasks.values():
+        result = None if task.status in _UNSETTLED else _result(place, task)
+        if result is None and task.status not in _UNSETTLED:
+            warnings.append(f"the trace of task '{task.task_id}' is damaged: it counts as lost")
+            task.status = "lost"
+        results.append(result or UnsettledTask(task.task_id, task.agent, task.status))  # type: ignore[arg-type]
+    return PartialResult(
+        status=status,
+        correlation_id=records.index.get("correlation_id"),
+        results=results,
+        tasks=_counts(records.tasks),
+        trace_index=f"{place.run_folder}.json",
+        warnings=warnings,
+    )
+
+
+@dataclass(slots=True)
+class _Task:
+    """A task as the records know it."""
+
+    task_id: str
+    agent: str
+    status: str
+    trace: str | None
+    started: float | None = None
+    """By the monotonic clock."""
+    finished: JsonObject | None = None
+    """Its record in the journal."""
+
+
+@dataclass(slots=True)
+class _Records:
+    """The files of one dispatch, read once."""
+
+    index: JsonObject
+    status: Any
+    interrupted: Interruption | None
+    tasks: dict[str, _Task]
+    stopping: bool
+    pid: int | None
+    last: JsonObject | None
+    """The last record of the journal of a dispatch that has not ended."""
+    warning: str | None
+
+    @classmethod
+    def read(cls, place: Place) -> "_Records":
+        index = store.show(place.trace_dir, place.name)
+        tasks = {
+            t["task_id"]: _Task(t["task_id"], t["agent"], t["status"], t["trace_file"])
+            for t in index.get("tasks", ())
+        }
+        found = cls(
+            index, index["status"], index.get("interrupted"), tasks, False, None, None, None
+        )
+        if found.status in {"running", "crashed"}:
+            found._follow(place)
+        return found
+
+    def _follow(self, place: Place) -> None:
+        """Brings the state up to date by the journal."""
+        loaded = load(place.run_folder / JOURNAL_NAME)
+        for record in loaded.records:
+            self._apply(record)
+        self.last = loaded.records[-1] if loaded.records else None
+        if self.status == "running":
+            return
+        self.warning = loaded.warning
+        if self.last is not None and self.last["event"] == "result_written":
+            # it died between its result and its index: all was done
+            result = orjson.loads(result_bytes(place))
+            self.status, self.interrupted = result["status"], result["interrupted"]
+        for task in self.tasks.values():
+            task.status = "lost" if task.status == "running" else task.status
+
+    def _apply(self, record: JsonObject) -> None:
+        name, event = record["task"], record["event"]
+        if event == "opened":  # what an earlier process ran is run again
+            self.pid, self.stopping = record.get("pid"), False
+            for task in self.tasks.values():
+                task.status = "pending" if task.status == "running" else task.status
+        elif event == "stopping":
+            self.stopping = True
+        elif event == "added":
+            self.tasks.setdefault(name, _Task(name, record["agent"], "pending", None))
+        elif name in self.tasks and event == "started":
+            task = self.tasks[name]
+            task.status, task.started, task.finished = "running", record["mono"], None
+        elif name in self.tasks and event == "finished":
+            task = self.tasks[name]
+            task.status, task.trace, task.finished = record["status"], record["trace"], record
+
+    def elapsed_seconds(self) -> float:
+        total = self.index.get("total_time_ms")
+        if total is not None:
+            return float(total) / 1000
+        start = _seconds(self.index["dispatch_timestamp"])
+        end = (
+            time.time()
+            if self.status == "running" or self.last is None
+            else _seconds(self.last["time"])
+        )
+        return max(end - start, 0.0)
+
+
+def _existing(place: Place) -> Place:
+    if place.name not in store.names(place.trace_dir):
+        raise RecordError("find", place.run_folder, "no such dispatch; see `traces list`")
+    return place
+
+
+def _of_correlation(places: Iterable[Place], beginning: str) -> list[str]:
+    entries = (store.entry(*place) for place in places)
+    return [e.name for e in entries if beginning and (e.correlation_id or "").startswith(beginning)]
+
+
+def _counts(tasks: Mapping[str, _Task]) -> TaskCounts:
+    return TaskCounts(len(tasks), **Counter(task.status for task in tasks.values()))
+
+
+def _running(task: _Task) -> RunningTask:
+    began = task.started if task.started is not None else time.monotonic()
+    return RunningTask(task.task_id, task.agent, round(max(time.monotonic() - began, 0.0), 3))
+
+
+def _unsuccessful(place: Place, task: _Task) -> UnsuccessfulTask:
+    trace = _trace(place, task) or {}
+    error = trace.get("error")
+    return UnsuccessfulTask(
+        task.task_id,
+        TaskStatus(task.status),
+        ShortError(error["type"], error["message"]) if error else None,
+        list(trace.get("blocked_by", ())),
+        str(_trace_file(place, task)),
+    )
+
+
+def _result(place: Place, task: _Task) -> TaskResult | None:
+    """The task's whole result by its trace; null when the trace is not what the journal says."""
+    trace = _trace(place, task)
+    if trace is None:
+        return None
+    known = {item.name: trace[item.name] for item in fields(TaskResult) if item.name in trace}
+    known |= {"attempts": len(trace["attempts"]), "trace_file": str(_trace_file(place, task))}
+    whole = _trace_file(place, task).with_suffix(f"{OUTPUT_SUFFIX}.json")
+    text = _read(place, whole.name)
+    return TaskResult(**(known | {"output": orjson.loads(text)} if text else known))
+
+
+def _trace(place: Place, task: _Task) -> JsonObject | None:
+    text = _read(place, _trace_file(place, task).name)
+    record = task.finished
+    if text is None or (
+        record is not None
+        and (len(text), f"{zlib.crc32(text):08x}") != (record["bytes"], record["trace_crc"])
+    ):
+        return None
+    trace: JsonObject = orjson.loads(text)
+    return trace
+
+
+def _trace_file(place: Place, task: _Task) -> Path:
+    return place.run_folder / os.path.basename(task.trace or "")
+
+
+def _read(place: Place, name: str) -> bytes | None:
+    try:
+        with _run_folder(place) as run:
+            return run.read(name)
+    except OSError:
+        return None
+
+
+@contextmanager
+def _run_folder(place: Place) -> Iterator[Folder]:
+    """The run folder, never through a link. Raises `OSError`."""
+    with (
+        Folder(str(place.trace_dir), os.open(place.trace_dir, OPEN_FOLDER)) as parent,
+        parent.open_folder(place.name) as run,
+    ):
+        yield run
+
+
+def _has_result(place: Place) -> bool:
+    try:
+        with _run_folder(place) as run:
+            return run.size(RESULT_NAME) > 0
+    except OSError:
+        return False
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()

@@ -1,0 +1,191 @@
+"""A dispatcher that is killed with SIGKILL leaves nothing: real dispatchers, processes counted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dispatch_runner.process import MARKER
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="searches /proc")
+
+STUBBORN = 'trap "" HUP INT TERM'
+SECONDS_TO_END = 3.0
+"""About one is promised; the machine may be busy."""
+
+
+class Killed:
+    """Dispatchers to kill, and whoever carries the marker of this test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ready = folder / "ready"
+        self.ready.touch()
+        self.marker = f"test-{os.urandom(8).hex()}"
+        self.outputs: list[int] = []
+
+    def dispatcher(self, script: str, *, tasks: int = 1) -> "subprocess.Popen[bytes]":
+        """One that runs the shell script as a task, so many times."""
+        config = self.folder / "agents.toml"
+        command = json.dumps(["/bin/sh", "-c", script])
+        config.write_text(
+            f'[agents.program]\nbackend = "command"\ncommand = {command}\nstdin = "none"\noutput = "exit"\n'
+        )
+        request = [{"task_id": str(n), "agent": "program", "input_data": {}} for n in range(tasks)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dispatch_runner", "--quiet", "--config", str(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=self.folder,
+            # our marker is the beginning of the markers of its programs
+            env={**os.environ, MARKER: self.marker},
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"tasks": request}).encode())
+        process.stdin.close()
+        return process
+
+    def wait_for(self, lines: int) -> list[str]:
+        """What the programs wrote to the file `ready`, once it is so many lines."""
+        self._until(lambda: self.ready.read_text().count("\n") >= lines, 20)
+        return self.ready.read_text().split()
+
+    def left(self) -> list[int]:
+        """Ids of living processes that carry the marker."""
+        needle = f"{MARKER}={self.marker}".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                variables = (folder / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if any(variable.startswith(needle) for variable in variables):
+                found.append(int(folder.name))
+        return found
+
+    def assert_nothing_is_left(self) -> None:
+        self._until(lambda: not self.left(), SECONDS_TO_END)
+
+    def assert_ended(self, pid: int) -> None:
+        self._until(lambda: not Path(f"/proc/{pid}").exists(), SECONDS_TO_END)
+
+    def _until(self, condition: Callable[[], bool], seconds: float) -> None:
+        # other processes cannot tell us of their end, so they are looked at
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"still there: {self.left()}"
+            time.sleep(0.005)
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Iterator[Killed]:
+    value = Killed(tmp_path)
+    yield value
+    for pid in value.left():  # so that a failing test leaves nothing either
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill(process: "subprocess.Popen[bytes]") -> bytes:
+    """Ends it like the kernel does when memory is short; gives what it printed until its end."""
+    process.kill()
+    printed, _ = process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGKILL
+    return printed
+
+
+@pytest.mark.parametrize(
+    ("script", "processes"),
+    [
+        ("echo >> ready; exec sleep 60", 1),
+        ("sleep 60 & (sleep 60 &) ; echo >> ready; wait; sleep 60", 1),
+        ("(setsid sh -c 'echo >> ready; exec sleep 60' &) ; exec sleep 60", 1),
+        (f"{STUBBORN}; echo >> ready; while :; do sleep 60; done", 1),
+        (f"setsid sh -c '{STUBBORN}; echo >> ready; while :; do sleep 60; done' & wait", 1),
+        ("echo >> ready; kill -STOP $$", 1),
+    ],
+    ids=["plain", "grandchildren", "daemon", "stubborn", "stubborn-session", "stopped"],
+)
+def test_what_a_killed_dispatcher_started_ends(killed: Killed, script: str, processes: int) -> None:
+    dispatcher = killed.dispatcher(script)
+    killed.wait_for(processes)
+    kill(dispatcher)
+    killed.assert_nothing_is_left()
+
+
+def test_a_program_without_environment_is_found_below_its_parent(killed: Killed) -> None:
+    dispatcher = killed.dispatcher(
+        "env -i /usr/bin/setsid /bin/sh -c 'echo $$ >> ready; exec /bin/sleep 60' & wait"
+    )
+    (pid,) = killed.wait_for(1)
+    kill(dispatcher)
+    killed.assert_nothing_is_left()
+    killed.assert_ended(int(pid))
+
+
+def test_an_orphan_without_environment_is_found_by_its_session(killed: Killed) -> None:
+    dispatcher = killed.dispatcher(
+        "(env -i /bin/sh -c 'echo $$ >> ready; exec /bin/sleep 60' &) ; exec sleep 60"
+    )
+    (pid,) = killed.wait_for(1)
+    kill(dispatcher)
+    killed.assert_nothing_is_left()
+    killed.assert_ended(int(pid))
+
+
+def test_all_of_many_programs_end(killed: Killed) -> None:
+    dispatcher = killed.dispatcher("(setsid sleep 60 &) ; echo >> ready; exec sleep 60", tasks=5)
+    killed.wait_for(5)
+    kill(dispatcher)
+    killed.assert_nothing_is_left()
+
+
+def test_programs_of_a_dispatcher_inside_end_with_the_outer_one(killed: Killed) -> None:
+    inner = killed.folder / "inner"
+    inner.mkdir()
+    nested = Killed(inner)
+    nested.marker = killed.marker
+    innermost = f"(setsid sh -c 'echo >> {killed.ready}; exec sleep 60' &) ; exec sleep 60"
+    config = inner / "agents.toml"
+    config.write_text(
+        f'[agents.program]\nbackend = "command"\ncommand = {json.dumps(["sh", "-c", innermost])}\nstdin = "none"\n'
+    )
+    request = inner / "request.json"
+    request.write_text('{"tasks": [{"task_id": "a", "agent": "program", "input_data": {}}]}')
+    dispatcher = killed.dispatcher(
+        f"cd {inner}; {sys.executable} -m dispatch_runner --quiet --config {config} < {request}"
+    )
+    killed.wait_for(1)
+    kill(dispatcher)
+    killed.assert_nothing_is_left()
+
+
+def test_who_reads_the_output_of_a_killed_dispatcher_sees_its_end(killed: Killed) -> None:
+    dispatcher = killed.dispatcher("echo >> ready; exec sleep 60")
+    killed.wait_for(1)
+    assert kill(dispatcher) == b""  # and not a time-out, as nobody else holds the pipe
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_to_its_whole_session_leave_the_guardian_alone(
+    killed: Killed, number: signal.Signals
+) -> None:
+    stubborn = f"{STUBBORN}; echo >> ready; while :; do sleep 60; done"
+    dispatcher = killed.dispatcher(stubborn)
+    killed.wait_for(1)
+    os.killpg(dispatcher.pid, number)
+    kill(dispatcher)
+    killed.assert_nothing_is_left()
+
+
+def test_a_dispatch_that_ends_by_itself_leaves_no_guardian(killed: Killed) -> None:
+    dispatcher = killed.dispatcher("echo >> ready")
+    dispatcher.communicate(timeout=20)
+    assert dispatcher.returncode == 0
+    assert killed.left() == []

@@ -1,0 +1,1 @@
+"""What several test folders share: `from support.model_server import ModelServer, text`."""
