@@ -42,7 +42,10 @@ def _held(model: type[Model]) -> dict[str, type[Model]]:
 def _plain(schema: JsonObject, defs: JsonObject, models: dict[str, type[Model]]) -> Any:
     if "$ref" in schema:
         body = _plain(defs[schema["$ref"].rpartition("/")[2]], defs, models)
-        return {**body, **({"description": schema["description"]} if "description" in schema else {})}
+        return {
+            **body,
+            **({"description": schema["description"]} if "description" in schema else {}),
+        }
     kept: JsonObject = {key: schema[key] for key in ("type", "enum") if key in schema}
     if "const" in schema:
         kept = {"type": "string", "enum": [schema["const"]]}
@@ -60,9 +63,7 @@ def _plain(schema: JsonObject, defs: JsonObject, models: dict[str, type[Model]])
 def _fields(schema: JsonObject, defs: JsonObject, models: dict[str, type[Model]]) -> JsonObject:
     docs = attribute_docs(models[schema["title"]])
     fields = {
-        name: _plain(
-            {**body, "description": docs[name]} if name in docs else body, defs, models
-        )
+        name: _plain({**body, "description": docs[name]} if name in docs else body, defs, models)
         for name, body in schema["properties"].items()
     }
     return {"properties": fields, "required": list(fields), "additionalProperties": False}

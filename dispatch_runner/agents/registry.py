@@ -1,4 +1,5 @@
-"""The agents by name: the built-in roles, the operator's programs, and what packages bring.
+"""The agents by name: the built-in roles, the operator's programs, Markdown files, and what packages
+bring.
 
 Everything is named by its import path and imported when its name is first asked for, so a dispatch
 pays for the agents that it uses.
@@ -15,11 +16,13 @@ from dispatch_runner.errors import InternalError, SettingsError
 from dispatch_runner.models.budget import Budget
 from dispatch_runner.protocols import Agent, OfflineRole
 from dispatch_runner.settings.names import suggestion
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.values import BackendOptions, shown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+    from pathlib import Path
 
+    from dispatch_runner.agents.front_matter import AgentFile
     from dispatch_runner.protocols import Backend, Role
     from dispatch_runner.settings import Settings
     from dispatch_runner.settings.schema import AgentSettings
@@ -66,10 +69,10 @@ class AgentInfo:
 
     name: str
     role: str | None
-    """`coder`, `debug`, ..., or `program`; null for a package's role that could not be loaded."""
+    """`coder`, `debug`, ..., `program`, or `markdown`; null for one that could not be loaded."""
     backend: str
     origin: str
-    """`built in`, a place in a settings file, or an entry point."""
+    """`built in`, a place in a settings file, an agent file, or an entry point."""
     available: bool
     reason: str | None
     """Why it cannot run here, or null."""
@@ -83,7 +86,8 @@ class Registry:
     """All agents of one installation under one operator's settings.
 
     A name of `dispatch.toml` that has a command is a program, or, for a built-in role, the program
-    that answers for the role. Other names are looked for among the installed packages' entry points.
+    that answers for the role. Other names are looked for in the operator's folders of agent files, then
+    among the installed packages' entry points.
     """
 
     def __init__(
@@ -99,7 +103,11 @@ class Registry:
         self._agents: dict[str, Agent | None] = {}
         self._found: Mapping[str, EntryPoint] | None = None
         self.warnings: list[str] = []
-        """About entry points that were found and are not used."""
+        """About agent files and entry points that were found and are not used."""
+        self._files: Mapping[str, tuple[Path, AgentFile]] = {}
+        self._broken_files: Mapping[str, SettingsError] = {}
+        if settings.agent_folders:
+            self._read_agent_files()
         if problems := list(self._wrong_definitions()):
             raise SettingsError.of(problems)
 
@@ -116,7 +124,8 @@ class Registry:
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        return sorted({*ROLES, *self._settings.agents, *self._entry_points()})
+        files = (*self._files, *self._broken_files)
+        return sorted({*ROLES, *self._settings.agents, *files, *self._entry_points()})
 
     def describe(self) -> list[AgentInfo]:
         """Every agent, sorted by name, also those that are broken or cannot run here."""
@@ -133,7 +142,7 @@ class Registry:
         reason = agent.backend.unavailable(agent.role)
         return AgentInfo(
             name=name,
-            role="program" if self._is_program(name) else agent.role.name,
+            role=self._kind(name) or agent.role.name,
             backend=agent.backend.name,
             origin=agent.origin,
             available=reason is None,
@@ -177,8 +186,30 @@ class Registry:
             return cast("Role", made(self._settings.tests) if name == "debug" else made())
         if self._is_program(name):
             return cast("Role", _imported(PROGRAM_ROLE)(name))
+        return self._role_of_file(name) or self._role_of_package(name)
+
+    def _role_of_file(self, name: str) -> Role | None:
+        if name not in self._files:
+            return None
+        from dispatch_runner.agents.agent_files import role_of
+
+        path, agent = self._files[name]
+        self.warnings += [f"agent file {path}: {note}" for note in agent.notes]
+        return role_of(agent)
+
+    def _role_of_package(self, name: str) -> Role | None:
         entry_point = self._entry_points().get(name)
-        return None if entry_point is None else _installed_role(entry_point)
+        if entry_point is not None:
+            return _installed_role(entry_point)
+        if name in self._broken_files:
+            raise self._broken_files[name]
+        return None
+
+    def _kind(self, name: str) -> str | None:
+        """What an agent is whose role has no name of its own."""
+        if self._is_program(name):
+            return "program"
+        return "markdown" if name in self._files else None
 
     def _is_program(self, name: str) -> bool:
         """Whether the operator defined it as a program; an agent may also have a command for its
@@ -238,7 +269,27 @@ class Registry:
     def _origin(self, name: str) -> str:
         if name in self._settings.agents:
             return self._settings.origin("agents", name)
-        return "built in" if name in ROLES else _shown(self._entry_points()[name])
+        if name in ROLES:
+            return "built in"
+        if name in self._files:
+            return shown(self._files[name][0], self._settings.cwd)
+        if name in self._entry_points():
+            return _shown(self._entry_points()[name])
+        return self._broken_files[name].source
+
+    def _read_agent_files(self) -> None:
+        """Finds the agents of the operator's folders. What is defined elsewhere goes before a file."""
+        from pathlib import Path
+
+        from dispatch_runner.agents.agent_files import read_folders
+
+        settings = self._settings
+        programs = filter(self._is_program, settings.agents)
+        taken = {name: settings.origin("agents", name) for name in programs}
+        taken |= dict.fromkeys(ROLES, "dispatch-runner itself")
+        found = read_folders(map(Path, settings.agent_folders), taken)
+        self._files, self._broken_files = found.agents, found.broken
+        self.warnings += found.warnings
 
     def _entry_points(self) -> Mapping[str, EntryPoint]:
         """The usable entry points by agent's name; the others become warnings."""
@@ -251,6 +302,9 @@ class Registry:
             name = entry_point.name
             if name in ROLES:
                 self.warnings.append(f"{_shown(entry_point)} is ignored: '{name}' is built in")
+            elif name in self._files:
+                file = self._files[name][0]
+                self.warnings.append(f"{_shown(entry_point)} is ignored: '{name}' is {file}")
             elif rivals := [
                 other for other in found if other.name == name and other != entry_point
             ]:
@@ -261,12 +315,13 @@ class Registry:
 
     def _wrong_definitions(self) -> Iterator[SettingsError]:
         for name, definition in self._settings.agents.items():
-            if name in ROLES:
+            if name in ROLES or name in self._files:
                 continue
-            if definition.command is None and name not in self._entry_points():
-                message = (
-                    f"agent '{name}' has no command, is not built in, and no package brings it"
-                )
+            if name in self._broken_files:
+                yield self._broken_files[name]
+            elif not self._is_program(name) and name not in self._entry_points():
+                lacks = "has no command, " if definition.command is None else ""
+                message = f"agent '{name}' {lacks}is not built in, and no package brings it"
                 hint = suggestion(name, [*ROLES, *self._entry_points()], "agents without a command")
                 yield self._settings.error(message, "agents", name, hint=hint)
             elif definition.command is not None and definition.backend == "offline":

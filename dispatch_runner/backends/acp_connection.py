@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 import orjson
+from anyio.lowlevel import checkpoint
 
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
@@ -24,12 +25,15 @@ NOISE_LIMIT = 200
 
 METHOD_NOT_FOUND = -32601
 
+START_HINT = "its command must start a program that speaks ACP on stdin and stdout"
+
 
 class RpcError(Exception):
     """The other side answered a request with an error."""
 
-    def __init__(self, code: int, message: str, data: Any = None) -> None:
+    def __init__(self, method: str, code: int, message: str, data: Any = None) -> None:
         super().__init__(message)
+        self.method = method
         self.code = code
         self.message = message
         self.data = data
@@ -53,14 +57,16 @@ class Listener(Protocol):
 class Connection:
     """A program that speaks JSON-RPC. One request is under way at a time."""
 
-    def __init__(self, program: Dialogue, listener: Listener) -> None:
+    def __init__(self, program: Dialogue, name: str, listener: Listener) -> None:
         self.noise: str | None = None
         """The last line that was no message."""
         self.heard = False
         """Whether any message came."""
         self._program = program
+        self.name = name
         self._listener = listener
         self._number = 0
+        self._method = ""
         self._awaited: int | None = None
         self._response: JsonObject | None = None
         self._news = anyio.Event()
@@ -94,6 +100,7 @@ class Connection:
         Raises `RpcError` when it answers with an error, `AgentError` when it ends or hangs up.
         """
         self._number += 1
+        self._method = method
         self._awaited, self._response, self._news = self._number, None, anyio.Event()
         self._send({"id": self._number, "method": method, "params": params})
         return await self.response()
@@ -106,7 +113,7 @@ class Connection:
             assert self._failure is not None
             raise self._failure
         if "error" in self._response:
-            raise _rpc_error(self._response["error"])
+            raise _rpc_error(self._method, self._response["error"])
         result = self._response.get("result")
         return result if isinstance(result, dict) else {}
 
@@ -137,7 +144,11 @@ class Connection:
 
     async def _watch(self) -> None:
         """A program may end while something that it started holds its stdout open."""
-        await self._program.wait_end()
+        try:
+            await self._program.wait_end()
+        except AgentError as error:
+            self._fail(error)
+            return
         await anyio.sleep(LAST_WORDS_SECONDS)
         self._fail(self._ended())
 
@@ -151,8 +162,9 @@ class Connection:
                     rest.clear()
                 rest += last
                 if len(rest) > MOST_BYTES:
-                    self._fail(_too_long(len(rest)))
+                    self._fail(self._too_long(len(rest)))
                     return
+                await checkpoint()  # others have their turn, however fast it talks
             self._take(bytes(rest))
         except Exception as error:  # noqa: BLE001 - raised by `response`
             self._fail(error)
@@ -194,21 +206,27 @@ class Connection:
         self._news.set()
 
     def _ended(self) -> AgentError:
-        ended = self._program.ended()
-        details: JsonObject = {"stdout": self.noise} if self.noise else {}
-        if not self.heard and self.noise:
+        """What it means that nothing more will come."""
+        ended = self._program.epitaph() if self._program.ended() else "closed its stdout"
+        if self.noise and not self.heard:
             return AgentError(
                 ErrorType.BAD_OUTPUT,
-                f"the program prints what is not of its protocol: {self.noise!r}",
-                hint="its command must start a program that speaks ACP on stdin and stdout",
-                details={"ending": self._program.epitaph()},
+                f"{self.name!r} prints what is not of its protocol: {self.noise!r}",
+                hint=START_HINT,
+                details={"ending": ended},
             )
-        how = self._program.epitaph() if ended else "closed its stdout and still runs"
         return AgentError(
             ErrorType.CRASHED,
-            f"the agent's program {how}",
-            hint=None if self.heard else "does its command start a program that speaks ACP?",
-            details=details,
+            f"{self.name!r} {ended}",
+            hint=None if self.heard else START_HINT,
+            details={"noise": self.noise} if self.noise else None,
+        )
+
+    def _too_long(self, size: int) -> AgentError:
+        most = MOST_BYTES >> 20
+        return AgentError(
+            ErrorType.BAD_OUTPUT,
+            f"{self.name!r} sent {size} bytes of one message, more than {most} MiB",
         )
 
 
@@ -227,18 +245,12 @@ def _params(message: JsonObject) -> JsonObject:
     return params if isinstance(params, dict) else {}
 
 
-def _rpc_error(error: Any) -> RpcError:
+def _rpc_error(method: str, error: Any) -> RpcError:
     fields = error if isinstance(error, dict) else {}
     code, message = fields.get("code"), fields.get("message")
     return RpcError(
+        method,
         code if isinstance(code, int) else 0,
         message if isinstance(message, str) and message else "an error without a message",
         fields.get("data"),
-    )
-
-
-def _too_long(size: int) -> AgentError:
-    return AgentError(
-        ErrorType.BAD_OUTPUT,
-        f"the agent's program sent {size} bytes as one message, more than {MOST_BYTES >> 20} MiB",
     )

@@ -5,38 +5,39 @@ It has file tools and the tools of the operator's MCP servers, and no way to sta
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
+
+import anyio
+import anyio.to_thread
 
 from dispatch_runner.backends.llm_models import (
     ModelName,
+    build_model,
+    http_client,
+    load_client,
     missing,
     model_name,
-    unknown_price,
 )
+from dispatch_runner.backends.prices import unknown_price
 from dispatch_runner.backends.words import prompt_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
+from dispatch_runner.protocols import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from dispatch_runner.backends.llm_run import Messages
+    from dispatch_runner.backends.llm_run import Messages, Round
     from dispatch_runner.backends.llm_tools import ModelTool
-    from dispatch_runner.models import JsonObject
-    from dispatch_runner.protocols import (
-        AgentCall,
-        Answer,
-        PromptedRole,
-        Question,
-        Role,
-        ToolInfo,
-    )
+    from dispatch_runner.protocols import AgentCall, PromptedRole, Question, Repair, Role
     from dispatch_runner.settings.values import BackendOptions
 
-MOST_SESSIONS = 64
+CLOSING_SECONDS = 2.0
+"""How long the farewell of connections may take."""
+
+MOST_SESSIONS = 32
 """Conversations that are remembered, in memory, in case that one is continued."""
 
 
@@ -63,20 +64,118 @@ class LlmBackend:
         if not hasattr(role, "question"):
             return f"agent {role.name!r} cannot be asked in words"
         if self._model is None:
-            return f"no model is chosen: write model = \"PROVIDER:NAME\" in [agents.{role.name}]"
+            return f'no model is chosen: write model = "PROVIDER:NAME" in [agents.{role.name}]'
         return self._model if isinstance(self._model, str) else missing(self._model, self._options)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
-        if not isinstance(self._model, ModelName) or missing(self._model, self._options):
+        if not isinstance(self._model, ModelName):
             return None
-        return unknown_price(self._model)
+        return unknown_price(self._model.provider.name, self._model.name)
 
     async def answer(self, role: Role, call: AgentCall) -> Answer:
-        """One round. Raises `AgentError`; with a session, if the conversation may go on."""
+        """One round. Raises `AgentError`; with a session when the conversation can go on."""
         model = self._require(role)
         question = cast("PromptedRole", role).question(call)
         call.meter.pulse()
-        history = self._sessions.pop(call.repair.session or "", []) if call.repair else []
+        await anyio.to_thread.run_sync(_load, model.prefix, abandon_on_cancel=True)
+        history = self._continued(call.repair)
         prompt = prompt_of(question, call, in_session=bool(history))
-        call.log.tell("init", model=self._options.model, provider=model.provider.name)
+        tools, warnings = await self._tools(question, call)
+        call.log.tell("init", model=self._options.model, tools=[tool.name for tool in tools])
+        said, outcome = await self._ask(model, question, prompt, history, tools, call)
+        session = self._remember(said)
+        if isinstance(outcome, AgentError):
+            outcome.session = session
+            raise outcome
+        return Answer(outcome.output, [*warnings, *outcome.warnings], session)
+
+    def _require(self, role: Role) -> ModelName:
+        """Raises `AgentError` when nothing can be asked."""
+        reason = self.unavailable(role) or _wrong_event_loop()
+        if reason is None and isinstance(self._model, ModelName):
+            return self._model
+        raise AgentError(ErrorType.UNAVAILABLE, str(reason), retryable=False)
+
+    async def _ask(
+        self,
+        model: ModelName,
+        question: Question,
+        prompt: str,
+        history: Messages,
+        tools: Sequence[ModelTool],
+        call: AgentCall,
+    ) -> tuple[Messages, Round | AgentError]:
+        """On connections of its own: what is shared by calls would have to be closed by one of them."""
+        from dispatch_runner.backends.llm_run import Asked, ask
+
+        client = http_client(call.timeout_seconds)
+        try:
+            asked = Asked(question, prompt, history, tools, self._options.max_turns)
+            return await ask(build_model(model, self._options, client), asked, call)
+        finally:
+            with anyio.move_on_after(CLOSING_SECONDS, shield=True):
+                await client.aclose()
+
+    async def _tools(
+        self, question: Question, call: AgentCall
+    ) -> tuple[list[ModelTool], list[str]]:
+        """What the model may use, and what the role asks for in vain."""
+        from dispatch_runner.backends.llm_tools import FileTools, server_tools
+
+        access = self._options.access or question.access
+        files = FileTools(call.workspace, call.roots).offered(access)
+        servers = server_tools(await call.tools.offered(), call)
+        chosen = [tool for tool in (*files, *servers) if tool.is_in(question.tools)]
+        known = [name for name in question.tools or () if any(t.is_in((name,)) for t in chosen)]
+        missing_ = [name for name in question.tools or () if name not in known]
+        warnings = [f"backend 'llm' has no tool '{name}' for this agent" for name in missing_]
+        if access == "execute":
+            warnings.append("backend 'llm' runs no programs: the agent worked with files only")
+        return chosen, warnings
+
+    def _continued(self, repair: Repair | None) -> Messages:
+        """What was said in the session; empty when it is not known any more."""
+        return [] if repair is None else self._sessions.pop(repair.session or "", [])
+
+    def _remember(self, said: Messages) -> str | None:
+        """A name for what was said; null when it ends in the middle."""
+        from dispatch_runner.backends.llm_run import may_go_on
+
+        if not may_go_on(said):
+            return None
+        session = os.urandom(8).hex()
+        self._sessions[session] = said
+        if len(self._sessions) > MOST_SESSIONS:
+            self._sessions.popitem(last=False)
+        return session
+
+
+_loading = threading.Lock()
+
+
+def _load(prefix: str) -> None:
+    """Imports all that a call needs, for up to two seconds the first time; in a thread.
+
+    One thread at a time: modules that import each other may be seen half made by another.
+    """
+    with _loading:
+        import dispatch_runner.backends.llm_run  # noqa: F401
+
+        load_client(prefix)
+
+
+def _wrong_event_loop() -> str | None:
+    """The client libraries know one only."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return "backend 'llm' needs the event loop of asyncio"
+    return None
+
+
+def build(options: BackendOptions) -> LlmBackend:
+    """The backend of one agent."""
+    return LlmBackend(options)

@@ -14,6 +14,9 @@ from dispatch_runner.models import ErrorType, JsonObject
 EXCERPT = 1_000
 """Characters of what a provider said."""
 
+ADVICE = " Consider raising the retry limit"
+"""From here on the library speaks to programmers."""
+
 KINDS: tuple[tuple[type[Exception], ErrorType, str], ...] = (
     (ai.ModelAuthenticationError, ErrorType.AUTH, "check the key, and what it may be used for"),
     (
@@ -46,7 +49,7 @@ KINDS: tuple[tuple[type[Exception], ErrorType, str], ...] = (
 """The first that fits counts."""
 
 
-def agent_error(error: Exception, model: str, session: str | None) -> AgentError:
+def agent_error(error: Exception, model: str) -> AgentError:
     """The failure of a call of that model."""
     kind, hint = _kind(error)
     quota_until = _quota_until(error)
@@ -59,7 +62,6 @@ def agent_error(error: Exception, model: str, session: str | None) -> AgentError
         retry_after=error.retry_after if isinstance(error, ai.ModelAPIError) else None,
         exhausted=True if exhausted else None,
         resets_at=quota_until,
-        session=session,
     )
 
 
@@ -80,9 +82,7 @@ def _kind(error: Exception) -> tuple[ErrorType, str]:
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and 400 <= status < 500 and status not in {408, 409, 425}:
         return ErrorType.INVALID_INPUT, "the provider will not take it"
-    if isinstance(error, ai.ModelAPIError):
-        return ErrorType.OVERLOADED, "try again later"
-    return ErrorType.CRASHED, "the client library could not make sense of the answer"
+    return ErrorType.CRASHED, "what was answered could not be read: check the address"
 
 
 def _subject(error: Exception, model: str) -> str:
@@ -90,7 +90,9 @@ def _subject(error: Exception, model: str) -> str:
         return f"model '{model}' refused to answer"
     if isinstance(error, ai.ModelHTTPError):
         return f"the provider of model '{model}' answered {error.status_code}"
-    if isinstance(error, (ai.ModelConnectionError, ai.ModelRequestTimeout)):
+    if isinstance(error, ai.ModelConnectionError):
+        if error.phase in {"read", "write"}:
+            return f"the connection to the provider of model '{model}' broke"
         return f"the provider of model '{model}' cannot be reached"
     return f"model '{model}'"
 
@@ -101,7 +103,8 @@ def _said(error: Exception) -> str:
         message = found.get("message")
         if isinstance(message, str) and message.strip():
             return message.strip()[:EXCERPT]
-    return (str(error) or type(error).__name__)[:EXCERPT]
+    said = getattr(error, "message", "") or str(error) or type(error).__name__
+    return str(said).partition(ADVICE)[0][:EXCERPT]
 
 
 def _bodies(error: Exception) -> Iterator[JsonObject]:

@@ -114,17 +114,21 @@ def _installed(package: str) -> bool:
         return False
 
 
-def unknown_price(model: ModelName) -> str | None:
-    """Why a call's cost will not be known, or null: what the price list of `genai-prices` has."""
+def load_client(prefix: str) -> None:
+    """Imports what `build_model` needs, and loads certificates and prices."""
     from genai_prices.data_snapshot import get_snapshot
 
-    try:
-        get_snapshot().find_provider_model(
-            model.name, provider=None, provider_id=model.provider.name, provider_api_url=None
-        )
-    except LookupError:
-        return f"no price is known for model '{model.prefix}:{model.name}'"
-    return None
+    match prefix:
+        case "anthropic":
+            import pydantic_ai.models.anthropic
+        case "google":
+            import pydantic_ai.models.google
+        case "ollama":
+            import pydantic_ai.models.ollama
+        case _:
+            import pydantic_ai.models.openai  # noqa: F401
+    get_snapshot()
+    _certificates()
 
 
 def http_client(seconds: float) -> httpx2.AsyncClient:
@@ -148,7 +152,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 def build_model(model: ModelName, options: BackendOptions, client: httpx2.AsyncClient) -> Model:
-    """The model with its client library. Imports for up to two seconds the first time."""
+    """The model with its client library, which `load_client` has imported."""
     provider = model.provider
     key = key_of(provider, options) or NO_KEY
     url = _address(provider, options)
@@ -186,9 +190,7 @@ def _ollama(name: str, key: str, url: str, client: httpx2.AsyncClient) -> Model:
     from pydantic_ai.models.ollama import OllamaModel
     from pydantic_ai.providers.ollama import OllamaProvider
 
-    return OllamaModel(
-        name, provider=OllamaProvider(base_url=url, api_key=key, http_client=client)
-    )
+    return OllamaModel(name, provider=OllamaProvider(base_url=url, api_key=key, http_client=client))
 
 
 def _google(name: str, key: str, url: str | None, client: httpx2.AsyncClient) -> Model:

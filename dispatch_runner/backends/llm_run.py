@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pydantic_ai import Agent, RunContext, StructuredDict, capture_run_messages
-from pydantic_ai.exceptions import ModelAPIError, ModelConnectionError, ToolFailed, UserError
+from pydantic_ai.exceptions import (
+    ModelConnectionError,
+    ModelHTTPError,
+    ToolFailed,
+    UnexpectedModelBehavior,
+    UserError,
+)
 from pydantic_ai.messages import (
     AgentStreamEvent,
     FunctionToolCallEvent,
@@ -18,6 +23,7 @@ from pydantic_ai.messages import (
     ModelMessage,
     ModelResponse,
     ToolCallPart,
+    ToolReturnPart,
 )
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
@@ -31,7 +37,8 @@ from dispatch_runner.backends.llm_tools import Denied, ModelTool, ToolTrouble
 from dispatch_runner.backends.words import asks_for_json, output_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
-from dispatch_runner.protocols import AgentCall, Budget, Question
+from dispatch_runner.models.budget import Budget
+from dispatch_runner.protocols import AgentCall, Question
 
 MOST_TURNS = 50
 """Requests of one round, when the operator says nothing."""
@@ -76,7 +83,7 @@ async def ask(model: Model, asked: Asked, call: AgentCall) -> tuple[Messages, Ro
         except AgentError as error:
             return said, error
         except Exception as error:  # noqa: BLE001 - whatever the client libraries raise
-            return said, agent_error(error, watch.model, None)
+            return said, watch.no_answer(error) or agent_error(error, watch.model)
     return said, answer
 
 
@@ -137,6 +144,7 @@ class Watch:
         self._call = call
         self._meter = call.meter
         self._max_turns = max_turns
+        self._last: ModelResponse | None = None
         self._running = 0
         self._denied: dict[str, str] = {}
         """The last refusal of each tool that was not followed by a success."""
@@ -154,20 +162,20 @@ class Watch:
             )
         self.requests += 1
 
-    def not_answered(self, error: ModelAPIError) -> None:
+    def not_answered(self, error: BaseException) -> None:
         """A request that the provider refused costs nothing; one that never arrived is none."""
         if isinstance(error, ModelConnectionError) and error.phase in {"pool", "connect"}:
             return
-        refused_ = getattr(error, "status_code", None) is not None and not error.in_stream
-        self._meter.spend(Usage(requests=1, cost_usd=0.0 if refused_ else None))
+        refused_by_provider = isinstance(error, ModelHTTPError)
+        self._meter.spend(Usage(requests=1, cost_usd=0.0 if refused_by_provider else None))
 
     def answered(self, response: ModelResponse) -> None:
         """A request that began to be answered; the answer may be cut off."""
-        used = response.usage
+        self._last, used = response, response.usage
         reported = not used.unmeasured_requests and (used.input_tokens or used.output_tokens)
         self._meter.spend(
             Usage(
-                used.input_tokens if reported else None,
+                used.input_tokens - used.cache_read_tokens if reported else None,
                 used.output_tokens if reported else None,
                 used.cache_read_tokens if reported else None,
                 requests=1,
@@ -199,9 +207,24 @@ class Watch:
                 details={"denied": dict(self._denied)},
             )
 
-    async def heed(
-        self, _: RunContext[None], events: AsyncIterable[AgentStreamEvent]
-    ) -> None:
+    def no_answer(self, error: Exception) -> AgentError | None:
+        """What it means that the library gave up on the model's answers; null: the error says it."""
+        if type(error) is not UnexpectedModelBehavior or self._last is None:
+            return None
+        if self._last.tool_calls:
+            return None
+        said = (self._last.text or "").strip()
+        if not said:
+            return AgentError(
+                ErrorType.UNVERIFIED, f"model '{self.model}' ended with an empty answer"
+            )
+        return AgentError(
+            ErrorType.BAD_OUTPUT,
+            f"the answer of model '{self.model}' is not the JSON object that was asked for",
+            details={"excerpt": said[:LOGGED_CHARACTERS]},
+        )
+
+    async def heed(self, _: RunContext[None], events: AsyncIterable[AgentStreamEvent]) -> None:
         """Signs of life, and what tools are called."""
         async for event in events:
             if isinstance(event, FunctionToolCallEvent):
@@ -238,7 +261,11 @@ class Watch:
         if budget is None or used is None:
             return
         for name, most, so_far in _amounts(budget, used):
-            if most is not None and so_far is not None and (so_far > most if over else so_far >= most):
+            if (
+                most is not None
+                and so_far is not None
+                and (so_far > most if over else so_far >= most)
+            ):
                 raise AgentError(
                     ErrorType.BUDGET_EXCEEDED,
                     f"the task's budget of {most:g} {name} is used up: {so_far:g} so far",
@@ -280,9 +307,14 @@ def _bounded(answer: Any) -> Any:
     return f"{text[:ANSWER_CHARACTERS]}\n[cut: {len(text)} characters in all]"
 
 
-def model_tool_name(name: str) -> str:
-    """A name that every provider takes, such as `mcp__SERVER__TOOL`."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
+def may_go_on(said: Messages) -> bool:
+    """Whether a further word of the user may follow: the model has ended, and waits for no tool."""
+    if not said:
+        return False
+    last = said[-1]
+    if isinstance(last, ModelResponse):
+        return bool(last.parts) and not last.tool_calls
+    return all(isinstance(part, ToolReturnPart) for part in last.parts)
 
 
 class WatchedModel(WrapperModel):
@@ -307,7 +339,7 @@ class WatchedModel(WrapperModel):
                 messages, model_settings, model_request_parameters, run_context
             ) as stream:
                 yield stream
-        except ModelAPIError as error:
+        except BaseException as error:
             if stream is None:
                 self._watch.not_answered(error)
             raise

@@ -7,8 +7,9 @@ secrets, and those of git itself, are no business of a model. No tool starts a p
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ import anyio.to_thread
 from dispatch_runner.analysis.search.files import Entry, is_private, list_files, read_text
 from dispatch_runner.models import JsonObject
 from dispatch_runner.paths import AllowedRoots, identity
-from dispatch_runner.protocols import Access
+from dispatch_runner.protocols import Access, AgentCall, ToolInfo
 
 MOST_LINES = 2_000
 MOST_CHARACTERS = 100_000
@@ -26,6 +27,8 @@ MOST_CHARACTERS = 100_000
 MOST_NAMES = 1_000
 MOST_HITS = 200
 HIT_CHARACTERS = 300
+NAME_CHARACTERS = 64
+"""Of a tool, with every provider."""
 
 
 class ToolTrouble(Exception):
@@ -44,6 +47,36 @@ class ModelTool(NamedTuple):
     schema: JsonObject
     run: Callable[[JsonObject], Awaitable[Any]]
     """The answer, as JSON. Raises `ToolTrouble`."""
+    writes: bool = False
+    """Whether it changes a file that a path of its arguments names."""
+
+    def is_in(self, names: Sequence[str] | None) -> bool:
+        """Whether a role that names its tools, as in Claude Code, names this one; null names all."""
+        if names is None:
+            return True
+        called = (self.name, *ALIASES.get(self.name, ()))
+        return any(
+            fnmatchcase(own, name) or own.startswith(f"{name}__")
+            for name in names
+            for own in called
+        )
+
+
+def server_tools(offered: Sequence[ToolInfo], call: AgentCall) -> list[ModelTool]:
+    """The tools of MCP servers: `SERVER/TOOL` becomes `mcp__SERVER__TOOL`, as roles name them."""
+    return [_server_tool(each, call) for each in offered]
+
+
+def _server_tool(info: ToolInfo, call: AgentCall) -> ModelTool:
+    async def run(given: JsonObject) -> Any:
+        answer = await call.tools.call(info.name, given, call.log)
+        if answer.status != "ok":
+            raise ToolTrouble(answer.reason or "the tool failed without a reason")
+        return answer.output
+
+    name = f"mcp__{info.name.replace('/', '__')}" if "/" in info.name else info.name
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:NAME_CHARACTERS]
+    return ModelTool(safe, info.description, info.input_schema, run)
 
 
 ALIASES = {
@@ -54,8 +87,6 @@ ALIASES = {
     "replace_in_file": ("Edit", "MultiEdit"),
 }
 """What the tools are called where roles name them."""
-
-WRITING = ("write_file", "replace_in_file")
 
 
 class FileTools:
@@ -74,10 +105,18 @@ class FileTools:
             ModelTool(
                 "search", _SEARCH, _schema(text=TEXT, folder=FOLDER, pattern=PATTERN), self._search
             ),
-            ModelTool("write_file", _WRITE, _schema(path=TEXT, content=TEXT), self._write),
-            ModelTool("replace_in_file", _EDIT, _schema(path=TEXT, old=TEXT, new=TEXT), self._edit),
+            ModelTool(
+                "write_file", _WRITE, _schema(path=TEXT, content=TEXT), self._write, writes=True
+            ),
+            ModelTool(
+                "replace_in_file",
+                _EDIT,
+                _schema(path=TEXT, old=TEXT, new=TEXT),
+                self._edit,
+                writes=True,
+            ),
         ]
-        return [tool for tool in tools if access != "read" or tool.name not in WRITING]
+        return [tool for tool in tools if access != "read" or not tool.writes]
 
     async def _read(self, given: JsonObject) -> str:
         path = self._allowed(_text(given, "path"))
@@ -116,7 +155,9 @@ class FileTools:
         content = await anyio.to_thread.run_sync(_content, path)
         count = content.count(old) if old else 0
         if count != 1:
-            raise ToolTrouble(f"'old' stands {count} times in '{path}': give text that is there once")
+            raise ToolTrouble(
+                f"'old' stands {count} times in '{path}': give text that is there once"
+            )
         await anyio.to_thread.run_sync(_put, path, content.replace(old, new))
         return f"changed {path}"
 

@@ -72,6 +72,9 @@ def prepare(
         agents=operator.registry,
         roots=operator.roots,
         limits={name: limit.capacity for name, limit in operator.settings.limits.items()},
+        checks=operator.settings.checks,
+        cost_limited=operator.settings.max_cost_usd is not None,
+        unknown_cost_is_free=operator.settings.allow_unknown_cost,
         problems=document.problems,
         known=known,
     )

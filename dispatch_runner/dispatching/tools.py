@@ -1,6 +1,6 @@
 """The tools of a dispatch: nothing is loaded, and no server started, before an agent calls one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from dispatch_runner.mcp.pool import McpPool
     from dispatch_runner.models import JsonObject
-    from dispatch_runner.protocols import CallLog, ToolAnswer
+    from dispatch_runner.protocols import CallLog, ToolAnswer, ToolInfo
 
 
 class LazyTools:
@@ -37,10 +37,21 @@ class LazyTools:
 
     async def call(self, tool: str, arguments: "JsonObject", log: "CallLog") -> "ToolAnswer":
         """The tool's answer; never raises for a failure of the tool."""
+        return await self._opened().call(tool, arguments, log)
+
+    async def offered(self) -> "Sequence[ToolInfo]":
+        """What the operator's servers offer, for an agent to choose from. Nothing is loaded when there
+        are none."""
+        settings = self._operator.settings.mcp
+        if settings is None or not (settings.servers or settings.tools):
+            return ()
+        return await self._opened().offered()
+
+    def _opened(self) -> "McpPool":
         if self._pool is None:
             assert self._group is not None, "a tool was called by no task"
             self._pool = self._open(self._group)
-        return await self._pool.call(tool, arguments, log)
+        return self._pool
 
     def _open(self, group: "TaskGroup") -> "McpPool":
         from dispatch_runner.mcp.pool import McpPool

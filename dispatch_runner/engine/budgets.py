@@ -7,7 +7,8 @@ exceeds the budget, and a task that would need more is ended.
 """
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from dispatch_runner.models import Usage
 from dispatch_runner.models.budget import Budget
@@ -22,7 +23,7 @@ NOTHING: Amounts = (0.0, 0.0, 0.0)
 UNITS = ("USD", "tokens", "requests")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Account:
     """What one task has consumed and may consume, over all its attempts."""
 
@@ -34,8 +35,6 @@ class Account:
     """Of the dispatch's budget, for the attempt that runs; what it uses counts against it."""
     before: Amounts = NOTHING
     """Used before the attempt that runs."""
-    unknown: list[str] = field(default_factory=list)
-    """What was consumed without being known, and was counted as reserved."""
 
 
 class Budgets:
@@ -70,14 +69,16 @@ class Budgets:
         own = _minus(account.cap, account.used)
         if any(amount <= 0 for amount in own):
             return "spent"
-        wanted = _least(own, self._expected(account.agent, free))
+        expected = self._expected(account.agent, free)
+        limited = zip(own, expected, self.limit, strict=True)
+        wanted = tuple(e if math.isinf(o) else min(o, most) for o, e, most in limited)
         if any(amount <= 0 for amount in free):
             return "wait" if self._open else "spent"
         if any(want > have for want, have in zip(wanted, free, strict=True)):
             if self._open:
                 return "wait"
-            wanted = _least(wanted, free)
-        account.reserved, account.before = wanted, account.used
+            wanted = tuple(map(min, wanted, free))
+        account.reserved, account.before = _three(wanted), account.used
         self._open.append(account)
         return None
 
@@ -100,7 +101,7 @@ class Budgets:
         used = _of_attempt(account)
         self._settled = _plus(self._settled, used)
         most = self._most.get(account.agent, NOTHING)
-        self._most[account.agent] = tuple(map(max, most, used))  # type: ignore[assignment]
+        self._most[account.agent] = _three(map(max, most, used))
         account.reserved, account.before = NOTHING, account.used
 
     def allowance(self, account: Account) -> Budget:
@@ -125,21 +126,19 @@ class Budgets:
         """Of the dispatch's budget; a task that overran its reservation has taken more than that."""
         held = NOTHING
         for account in self._open:
-            held = _plus(held, tuple(map(max, account.reserved, _of_attempt(account))))  # type: ignore[arg-type]
-        left = (
+            held = _plus(held, _three(map(max, account.reserved, _of_attempt(account))))
+        return _three(
             limit if math.isinf(limit) else limit - settled - taken
             for limit, settled, taken in zip(self.limit, self._settled, held, strict=True)
         )
-        return tuple(left)  # type: ignore[return-value]
 
     def _expected(self, agent: str, free: Amounts) -> Amounts:
         most = self._most.get(agent)
         if most is None:
             return free
-        expected = (
+        return _three(
             max(CAUTION * seen, have / self._shares) for seen, have in zip(most, free, strict=True)
         )
-        return tuple(expected)  # type: ignore[return-value]
 
     def _running_total(self) -> Amounts:
         total = self._settled
@@ -158,7 +157,11 @@ class Budgets:
 
 
 def _amounts(budget: Budget) -> Amounts:
-    cost, tokens, requests = (math.inf if each is None else float(each) for each in budget)
+    return _three(math.inf if each is None else float(each) for each in budget)
+
+
+def _three(values: Iterable[float]) -> Amounts:
+    cost, tokens, requests = values
     return cost, tokens, requests
 
 
@@ -175,8 +178,7 @@ def _minus(a: Amounts, b: Amounts) -> Amounts:
 
 
 def _least(*all_: Amounts) -> Amounts:
-    cost, tokens, requests = (min(each) for each in zip(*all_, strict=True))
-    return cost, tokens, requests
+    return _three(min(each) for each in zip(*all_, strict=True))
 
 
 def _exceeded(used: Amounts, limit: Amounts) -> str | None:

@@ -527,7 +527,10 @@ class _Desk(Desk):
         return self._executor._admission.spend(self._wants, usage)
 
     async def rest(self, seconds: float, outcome: Outcome) -> bool:
-        throttled = outcome.error is not None and outcome.error.type in THROTTLES
+        error = outcome.error
+        throttled = outcome.provider is not None and error is not None and error.type in THROTTLES
+        # at a gate it waits in line with the others, and behind those that were not refused yet
+        seconds = 0.0 if throttled else seconds
         return await self._executor._rest(self._number, seconds, last=throttled)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +15,7 @@ from dispatch_runner.mcp.answers import decode
 from dispatch_runner.mcp.failures import NoSuchTool
 from dispatch_runner.mcp.remote import RemoteServer
 from dispatch_runner.models.trace import McpCall
-from dispatch_runner.protocols import ToolAnswer
+from dispatch_runner.protocols import ToolAnswer, ToolInfo
 from dispatch_runner.settings.mcp import TIMEOUT_SECONDS, McpSettings, McpTool
 from dispatch_runner.settings.names import EMBEDDED
 
@@ -109,6 +109,24 @@ class McpPool:
             record.duration_ms = (time.monotonic() - began) * 1000
         return answer
 
+    async def offered(self) -> Sequence[ToolInfo]:
+        """The tools of all servers that can be reached, as `SERVER/TOOL`, and those of the embedded one
+        that the operator mapped, by their logical names. Servers are asked at once."""
+        found: dict[str, Sequence[ToolInfo]] = {}
+
+        async def look(name: str) -> None:
+            found[name] = await self._servers[name].tools()
+
+        async with anyio.create_task_group() as group:
+            for name in self._servers:
+                group.start_soon(look, name)
+        of_servers = [
+            each._replace(name=f"{name}/{each.name}")
+            for name in self._servers
+            for each in found[name]
+        ]
+        return (*self._mapped_to_embedded(), *of_servers)
+
     def close(self) -> None:
         """Closes all connections. Nothing is called any more."""
         for server in self._servers.values():
@@ -117,9 +135,26 @@ class McpPool:
 
     def _target(self, tool: str) -> McpTool | None:
         mapped = self._settings.tools.get(tool)
-        if mapped is None and self._settings.embedded:
-            return McpTool(EMBEDDED, tool)
-        return mapped
+        if mapped is not None:
+            return mapped
+        server, _, name = tool.partition("/")
+        if name and server in self._servers:
+            return McpTool(server, name)
+        return McpTool(EMBEDDED, tool) if self._settings.embedded else None
+
+    def _mapped_to_embedded(self) -> Iterator[ToolInfo]:
+        mapped = {
+            name: target.tool
+            for name, target in self._settings.tools.items()
+            if target.server == EMBEDDED
+        }
+        if not mapped or not self._settings.embedded:
+            return
+        from dispatch_runner.mcp.quality.table import TOOLS
+
+        for name, tool in mapped.items():
+            if tool in TOOLS:
+                yield ToolInfo(name, *TOOLS[tool].description()[1:])
 
     async def _answer(self, tool: str, target: McpTool | None, sent: JsonObject) -> ToolAnswer:
         if target is None:

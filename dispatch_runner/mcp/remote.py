@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from dispatch_runner.mcp.breaker import Breaker
 from dispatch_runner.mcp.failures import ConnectionLost, NoSuchTool, NotDelivered, Unavailable
-from dispatch_runner.protocols import ToolAnswer
+from dispatch_runner.protocols import ToolAnswer, ToolInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,24 @@ class RemoteServer:
         finally:
             if probe:
                 self._breaker.release()
+
+    async def tools(self) -> Sequence[ToolInfo]:
+        """What it offers now; nothing when it cannot be reached. Takes as long as a call, at most."""
+        probe = False
+        try:
+            probe = self._admitted()
+            connection = await self._connected()
+            with connection.used(), anyio.move_on_after(self._server.timeout_seconds):
+                session = connection.session
+                known = session.tools if session.tools is not None else await session.refresh()
+                self._breaker.succeeded()
+                return tuple(known.values())
+        except (Unavailable, NotDelivered, ConnectionLost):
+            return ()  # whoever calls a tool of it is told why
+        finally:
+            if probe:
+                self._breaker.release()
+        return ()
 
     def close(self) -> None:
         """Ends the connection; its task ends soon."""
@@ -121,7 +139,7 @@ class RemoteServer:
                 return self._missing(tool, known)
             return ToolAnswer("error", reason=str(error))
 
-    def _missing(self, tool: str, known: frozenset[str]) -> ToolAnswer:
+    def _missing(self, tool: str, known: Mapping[str, ToolInfo]) -> ToolAnswer:
         names = ", ".join(sorted(known)[:20]) or "none"
         reason = f"MCP server '{self._server.name}' has no tool '{tool}'; it has: {names}"
         return ToolAnswer("not_assessed", reason=reason)

@@ -24,7 +24,7 @@ from dispatch_runner.mcp.http import BROKEN, UNDELIVERED, RequestClient
 from dispatch_runner.mcp.stdio import MOST_BYTES, Line
 from dispatch_runner.models import JsonObject
 from dispatch_runner.process.dialogue import dialogue
-from dispatch_runner.protocols import ToolAnswer
+from dispatch_runner.protocols import ToolAnswer, ToolInfo
 from dispatch_runner.settings.mcp import McpServer
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Session:
     """A connection. It is open within `open_session` only."""
 
     def __init__(self, wire: Wire, *, legacy: bool) -> None:
-        self.tools: frozenset[str] | None = None
-        """Names of the server's tools; null when they have changed."""
+        self.tools: Mapping[str, ToolInfo] | None = None
+        """The server's tools by their names; null when they have changed."""
         self.client = Client(
             wire.transport,
             mode="legacy" if legacy else "auto",
@@ -93,9 +93,9 @@ class Session:
         """The last thing that the server wrote in the place of a message."""
         return self._line.noise if self._line else None
 
-    async def refresh(self) -> frozenset[str]:
-        """The names of the tools as they are now. Raises `NotDelivered`, `ConnectionLost`."""
-        names: set[str] = set()
+    async def refresh(self) -> Mapping[str, ToolInfo]:
+        """The tools as they are now. Raises `NotDelivered`, `ConnectionLost`."""
+        found: dict[str, ToolInfo] = {}
         cursor = None
         for _ in range(MOST_PAGES):
             try:
@@ -104,12 +104,13 @@ class Session:
                 if error.code == types.METHOD_NOT_FOUND:
                     break
                 raise _told_apart(error) from error
-            names.update(tool.name for tool in page.tools)
+            for tool in page.tools:
+                found[tool.name] = ToolInfo(tool.name, tool.description or "", tool.input_schema)
             cursor = page.next_cursor
             if cursor is None:
                 break
-        self.tools = frozenset(names)
-        return self.tools
+        self.tools = found
+        return found
 
     async def call(self, tool: str, arguments: JsonObject, correlation_id: str) -> ToolAnswer:
         """Calls a tool. An error of the tool, and an answer that is none, is a value.

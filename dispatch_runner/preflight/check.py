@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -12,7 +12,13 @@ from dispatch_runner.preflight import shape
 from dispatch_runner.preflight.entries import Entry, in_tasks
 from dispatch_runner.preflight.problems import Problems, collector_paused, describe, quote
 from dispatch_runner.preflight.relations import Relations
-from dispatch_runner.preflight.surroundings import check_agents, check_files, check_limits
+from dispatch_runner.preflight.surroundings import (
+    check_agents,
+    check_checks,
+    check_costs,
+    check_files,
+    check_limits,
+)
 from dispatch_runner.protocols import Agents
 
 REQUEST_FIELDS = frozenset({*(field.name for field in fields(Request)), "$schema"})
@@ -37,6 +43,9 @@ def check(
     limits: Mapping[str, int | None],
     problems: Problems | None = None,
     known: Mapping[str, Sequence[str]] | None = None,
+    checks: Collection[str] = (),
+    cost_limited: bool = False,
+    unknown_cost_is_free: bool = False,
 ) -> Checked:
     """The request in a document, or every problem of it.
 
@@ -49,6 +58,9 @@ def check(
         problems: what was found wrong before; the answer includes it.
         known: tasks of the same dispatch that came earlier, with their dependencies; the new ones
             may depend on them and refer to them.
+        checks: names of the acceptance checks that the operator defined.
+        cost_limited: whether the operator set a budget in USD.
+        unknown_cost_is_free: whether agents may run under one whose cost will not be known.
 
     Raises:
         RequestRejected: with at most 1,000 problems, and how many more there are as a warning.
@@ -66,6 +78,10 @@ def check(
         Relations(entries, known or {}, problems).check()
         check_agents(entries, agents, roots, problems)
         check_limits(entries, limits, problems)
+        check_checks(entries, checks, problems)
+        if not unknown_cost_is_free:
+            limited = cost_limited or config.max_cost_usd is not None
+            check_costs(entries, agents, limited, problems)
         check_files(entries, roots, problems)
         problems.raise_if_any()
         request = Request(

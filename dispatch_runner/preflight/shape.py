@@ -24,7 +24,7 @@ _validate_task = validator(Task).validate_python
 _validate_config = validator(Config).validate_python
 TASK_FIELDS = frozenset(field.name for field in fields_of(Task))
 CONFIG_FIELDS = frozenset(field.name for field in fields_of(Config))
-_TEXT_LISTS = ("dependencies", "modifies_files")
+_TEXT_LISTS = ("dependencies", "modifies_files", "checks")
 
 HABITS = {
     "id": "task_id",

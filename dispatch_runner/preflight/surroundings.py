@@ -1,6 +1,6 @@
 """Checks against what the operator defined: agents, limits, allowed folders."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from dispatch_runner.models import JsonObject
 from dispatch_runner.paths import AllowedRoots
@@ -34,6 +34,48 @@ def check_agents(
         found = agent.role.check_input(value, roots)
         if found:
             _report_input(entry, value, found, problems)
+
+
+def check_costs(
+    entries: Sequence[Entry], agents: Agents, limited: bool, problems: Problems
+) -> None:
+    """Adds tasks under a budget in USD whose agent's cost will not be known.
+
+    Args:
+        entries: the tasks.
+        agents: the registry.
+        limited: whether the whole dispatch has such a budget.
+        problems: what is found.
+    """
+    told: set[str] = set()
+    for entry in entries:
+        name = entry.fields.get("agent")
+        budgeted = limited or entry.fields.get("max_cost_usd") is not None
+        agent = agents.get(name) if budgeted and isinstance(name, str) else None
+        if agent is None or agent.name in told:
+            continue
+        for backend in (agent.backend, *agent.fallback):
+            reason = backend.unknown_cost(agent.role)
+            if reason is not None:
+                told.add(agent.name)
+                message = f"agent {quote(agent.name)} cannot run under max_cost_usd: {reason}"
+                hint = "limit tokens or requests instead, or allow it with --allow-unknown-cost"
+                place = ("tasks", entry.index, "agent")
+                problems.add("unknown_cost", place, message, hint, entry.task_id)
+                break
+
+
+def check_checks(entries: Sequence[Entry], checks: Collection[str], problems: Problems) -> None:
+    """Adds checks that the operator did not define."""
+    for entry in entries:
+        for at, name in enumerate(entry.fields.get("checks") or ()):
+            if name in checks:
+                continue
+            known = f"checks are: {listed(sorted(checks))}" if checks else "no checks are defined"
+            hint = problems.suggest(name, checks) or known
+            place = ("tasks", entry.index, "checks", at)
+            message = f"there is no check {quote(name)}"
+            problems.add("unknown_check", place, message, hint, entry.task_id)
 
 
 def check_limits(
@@ -70,8 +112,10 @@ def check_files(entries: Sequence[Entry], roots: AllowedRoots, problems: Problem
 
 
 def _check_available(entry: Entry, agent: Agent | None, problems: Problems) -> None:
-    reason = agent and agent.backend.unavailable(agent.role)
-    if agent is None or reason is None:
+    if agent is None:
+        return
+    reason = agent.backend.unavailable(agent.role)
+    if reason is None or any(each.unavailable(agent.role) is None for each in agent.fallback):
         return
     message = f"agent {quote(agent.name)} cannot run here: {reason}"
     hint = "`dispatch-runner agents` shows which agents can"

@@ -7,6 +7,7 @@ from dispatch_runner.process.descriptors import (
 )
 from dispatch_runner.process.ending import end_everything
 from dispatch_runner.process.family import MARKER
+from dispatch_runner.process.limits import ResourceLimits
 from dispatch_runner.process.output import Captured, cut
 from dispatch_runner.process.program import GRACE_SECONDS, OUTPUT_LIMIT, Completed, run
 from dispatch_runner.process.stream import LINE_LIMIT, stream
@@ -19,6 +20,7 @@ __all__ = [
     "OUTPUT_LIMIT",
     "Captured",
     "Completed",
+    "ResourceLimits",
     "cut",
     "descriptor_headroom",
     "end_everything",

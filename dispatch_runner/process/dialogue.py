@@ -11,6 +11,7 @@ from dispatch_runner.errors import RecordError
 from dispatch_runner.process.ending import FIRST_PAUSE, LONGEST_PAUSE, end_strays
 from dispatch_runner.process.family import MARKER
 from dispatch_runner.process.launch import Child, launch
+from dispatch_runner.process.limits import ResourceLimits
 from dispatch_runner.process.output import OutputFile, watcher
 from dispatch_runner.process.program import finish, prepare, unique_marker
 
@@ -79,9 +80,14 @@ class Dialogue:
     def epitaph(self, limit: int = 300) -> str:
         """How it ended, if it has, and the last that it wrote to stderr: one line for people."""
         code = self._child.poll()
-        how = "still runs" if code is None else _how(code)
+        how = "still runs" if code is None else self._how(code)
         last = self._last_line(limit)
         return f"{how}: {last}" if last else how
+
+    def _how(self, code: int) -> str:
+        if exceeded := self._child.exceeded():
+            return f"was ended by {exceeded}"
+        return f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
 
     def _last_line(self, limit: int) -> str:
         tail = self._stderr.last(4 * limit)
@@ -106,6 +112,7 @@ async def dialogue(
     output_limit: int = STDERR_LIMIT,
     grace_seconds: float = CLOSING_SECONDS,
     hurry: anyio.Event | None = None,
+    limits: ResourceLimits | None = None,
 ) -> AsyncIterator[Dialogue]:
     """Runs a program for as long as the context, with exactly the environment given and `MARKER`.
 
@@ -125,7 +132,9 @@ async def dialogue(
     transcript = OutputFile(stdout, output_limit) if stdout else None
     async with _files([errors, *([transcript] if transcript else ())]):
         marker = unique_marker()
-        child, its_input, its_output = await _start(command, env, cwd, errors.descriptor, marker)
+        child, its_input, its_output = await _start(
+            command, env, cwd, errors.descriptor, marker, limits
+        )
         errors.started()
         talk = Dialogue(child, its_input, its_output, errors, transcript)
         try:
@@ -161,7 +170,12 @@ async def _files(files: Sequence[OutputFile]) -> AsyncIterator[None]:
 
 
 async def _start(
-    command: Sequence[str], env: Mapping[str, str], cwd: Path | None, stderr: int, marker: str
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path | None,
+    stderr: int,
+    marker: str,
+    limits: ResourceLimits | None,
 ) -> tuple[Child, int, int]:
     """The program, and our ends of its stdin and its stdout, which never block."""
     opened: list[int] = []
@@ -176,6 +190,7 @@ async def _start(
             stdout=its_stdout,
             stderr=stderr,
             marker=marker,
+            limits=limits,
         )
     except BaseException:
         for descriptor in opened:
@@ -199,7 +214,3 @@ async def _wait_politely(child: Child, seconds: float, hurry: anyio.Event) -> No
 def _lines(content: bytes) -> Iterable[str]:
     """From the last to the first."""
     return reversed(content.decode("utf-8", "replace").split("\n"))
-
-
-def _how(code: int) -> str:
-    return f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"

@@ -14,6 +14,7 @@ from anyio.lowlevel import RunVar, checkpoint
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.process.family import orphans
+from dispatch_runner.process.limits import ResourceLimits
 from dispatch_runner.process.output import nameless_file
 
 if TYPE_CHECKING:
@@ -33,18 +34,25 @@ LONGEST_PAUSE = 0.02
 class Child:
     """A program that was started. It leads its own session and process group, by its own id."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]", marker: str) -> None:
+    def __init__(
+        self,
+        popen: "subprocess.Popen[bytes]",
+        marker: str,
+        limits: ResourceLimits | None = None,
+    ) -> None:
         self.pid = popen.pid
         self.marker = marker
         self.returncode: int | None = None
         self._popen = popen
+        self._limits = limits
+        self._cpu_seconds = 0.0
         orphans.programs.add(self.pid)
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal, or null while it runs. Reaps it."""
         if self.returncode is None:
             try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             except ChildProcessError:
                 self._set(-signal.SIGKILL)
                 raise AgentError(
@@ -53,6 +61,7 @@ class Child:
                     hint="something in this process waits for children that it did not start",
                 ) from None
             if pid:
+                self._cpu_seconds = usage.ru_utime + usage.ru_stime
                 self._set(os.waitstatus_to_exitcode(status))
         return self.returncode
 
@@ -74,6 +83,12 @@ class Child:
             await anyio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         return code
+
+    def exceeded(self) -> str | None:
+        """The limit that ended it, for people, where that is known."""
+        if self.returncode is None or self._limits is None:
+            return None
+        return self._limits.exceeded(self.returncode, self._cpu_seconds)
 
     def _set(self, code: int) -> None:
         self.returncode = self._popen.returncode = code
@@ -104,6 +119,7 @@ async def launch(
     stdout: int,
     stderr: int,
     marker: str,
+    limits: ResourceLimits | None = None,
 ) -> Child:
     """Starts the program; it reads the bytes, or from the descriptor, which stays the caller's.
 
@@ -112,11 +128,15 @@ async def launch(
     import subprocess
 
     def start() -> "subprocess.Popen[bytes]":
+        place = _located(command[0], env.get("PATH"))
+        vector = command
+        if limits is not None:
+            vector = limits.around([_runnable(place or command[0], cwd), *command[1:]])
         source = stdin if isinstance(stdin, int) else _readable(stdin)
         try:
             return subprocess.Popen(
-                command,
-                executable=_located(command[0], env.get("PATH")),
+                vector,
+                executable=place if limits is None else None,
                 stdin=source,
                 stdout=stdout,
                 stderr=stderr,
@@ -130,7 +150,7 @@ async def launch(
 
     await _turn()
     try:
-        return Child(await patiently(start), marker)
+        return Child(await patiently(start), marker, limits)
     except (OSError, ValueError) as error:
         raise refusal(error, command, cwd) from error
 
@@ -172,6 +192,16 @@ def _located(program: str, path: str | None) -> str | None:
             return None
         _places[program, path] = place
     return place
+
+
+def _runnable(program: str, cwd: Path | None) -> str:
+    """The same, if the system would run it; a shell that runs it could not tell us. Raises `OSError`."""
+    path = Path(cwd or "", program)
+    if "/" not in program or not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+    if path.is_dir() or not os.access(path, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)
+    return program
 
 
 def _readable(content: bytes) -> int:

@@ -17,6 +17,7 @@ from dispatch_runner.process.ending import end, end_strays
 from dispatch_runner.process.family import MARKER, adopt_orphans
 from dispatch_runner.process.guardian import guardian
 from dispatch_runner.process.launch import SCARCE, Child, launch, patiently
+from dispatch_runner.process.limits import ResourceLimits
 from dispatch_runner.process.output import Captured, OutputFile, watcher
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
@@ -37,6 +38,8 @@ class Completed:
     """Processes that it left behind and that were ended."""
     lines_skipped: int = 0
     """Lines that were too long to be handed over; with `stream` only."""
+    exceeded: str | None = None
+    """The limit that ended it, such as 'its limit of 10 seconds of CPU time', where that is known."""
 
 
 async def run(
@@ -51,12 +54,14 @@ async def run(
     grace_seconds: float = GRACE_SECONDS,
     hurry: anyio.Event | None = None,
     marker: str | None = None,
+    limits: ResourceLimits | None = None,
 ) -> Completed:
     """Runs a program to its end, with exactly the environment given and `MARKER`.
 
     The program has its own session, reads `stdin` from a file without a name and writes to the
     files `stdout` and `stderr` (null: temporary ones), each of which keeps head and tail within
-    `output_limit` bytes, at least 1 KiB. `marker` is unique; null: one is made.
+    `output_limit` bytes, at least 1 KiB. `marker` is unique; null: one is made. `limits` hold for each
+    of its processes.
 
     When this returns or raises, nothing that the program started is alive: a program that is
     cancelled, and what one that ended left behind, gets SIGINT, after `grace_seconds` SIGTERM, and
@@ -80,6 +85,7 @@ async def run(
             stdout=outputs.stdout.descriptor,
             stderr=outputs.stderr.descriptor,
             marker=marker,
+            limits=limits,
         )
 
     async def follow(child: Child) -> int:
@@ -142,7 +148,7 @@ async def conduct(
         outputs.close()
     code = child.poll()
     assert code is not None
-    return Completed(code, _signal_name(code), out, err, leftovers)
+    return Completed(code, _signal_name(code), out, err, leftovers, exceeded=child.exceeded())
 
 
 def prepare() -> None:

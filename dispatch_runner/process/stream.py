@@ -10,6 +10,7 @@ import anyio
 from dispatch_runner.errors import AgentError, RecordError
 from dispatch_runner.process.family import MARKER
 from dispatch_runner.process.launch import Child, launch, patiently, refusal
+from dispatch_runner.process.limits import ResourceLimits
 from dispatch_runner.process.output import OutputFile
 from dispatch_runner.process.program import (
     GRACE_SECONDS,
@@ -46,6 +47,7 @@ async def stream(
     grace_seconds: float = GRACE_SECONDS,
     hurry: anyio.Event | None = None,
     marker: str | None = None,
+    limits: ResourceLimits | None = None,
 ) -> Completed:
     """Like `run`, with the same promises; the program's stdout is a pipe that is read here.
 
@@ -76,6 +78,7 @@ async def stream(
                 stdout=its_end,
                 stderr=outputs.stderr.descriptor,
                 marker=marker,
+                limits=limits,
             )
         finally:
             os.close(its_end)

@@ -24,7 +24,8 @@ INSTALL_SECONDS = 120.0
 """For one program; all are installed side by side."""
 LOCK_SECONDS = 150.0
 NPM = ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier",
-       "--loglevel=error", "--fetch-retries=1", "--fetch-timeout=30000")  # fmt: skip
+       "--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=1000",
+       "--fetch-retry-maxtimeout=5000", "--fetch-timeout=30000")  # fmt: skip
 KEPT = ("PATH", "HOME", "LANG", "NODE_EXTRA_CA_CERTS", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
@@ -130,23 +131,27 @@ def _npm_environment() -> dict[str, str]:
     }
 
 
-async def install_missing() -> dict[str, str]:
-    """Installs what is missing, side by side: by program, why it could not be."""
-    reasons: dict[str, str] = {}
+async def install_missing() -> list[str]:
+    """Installs what is missing, side by side: the reasons of what could not be."""
+    reasons: list[str] = []
 
     async def attempt(program: Program) -> None:
         program.excuse.unlink(missing_ok=True)
         try:
             await install(program)
         except NotInstalled as reason:
-            reasons[program.name] = str(reason)
+            reasons.append(str(reason))
             program.excuse.write_text(str(reason))
 
     async with anyio.create_task_group() as group:
-        for program in PROGRAMS.values():
-            if not program.executable.exists():
-                group.start_soon(attempt, program)
+        for program in missing():
+            group.start_soon(attempt, program)
     return reasons
+
+
+def missing() -> list[Program]:
+    """The programs that are not installed."""
+    return [each for each in PROGRAMS.values() if not each.executable.exists()]
 
 
 @contextmanager
@@ -172,9 +177,14 @@ def _locked(descriptor: int) -> bool:
 
 def main() -> int:
     """Exit code 1 when something is missing that is required."""
-    with one_at_a_time():
-        reasons = anyio.run(install_missing)
-    for reason in reasons.values():
+    if not missing():
+        return 0
+    try:
+        with one_at_a_time():
+            reasons = anyio.run(install_missing)
+    except TimeoutError as error:
+        reasons = [str(error)]
+    for reason in reasons:
         sys.stderr.write(f"not installed, its tests are skipped: {reason}\n")
     return int(bool(reasons) and required())
 

@@ -30,12 +30,12 @@ class Gate:
 
     def start(self, *arguments, tasks=None):
         """Starts a dispatch and returns what `start` said, when its program runs."""
-        ran = self.cli(
-            "start", *arguments, stdin=tasks or self.tasks, background=True
-        )
+        ran = self.cli("start", *arguments, stdin=tasks or self.tasks, background=True)
         assert ran.code == 0, ran
         self.cli.valid(ran.document, "started")
-        self.cli.until(lambda: self.state(ran.document["dispatch"])["tasks"]["error"], "the failure")
+        self.cli.until(
+            lambda: self.state(ran.document["dispatch"])["tasks"]["error"], "the failure"
+        )
         self.cli.until(lambda: self.state(ran.document["dispatch"])["running"], "the program")
         return ran.document
 
@@ -53,6 +53,13 @@ class Gate:
 @pytest.fixture
 def gate(cli):
     return Gate(cli)
+
+
+def ended(cli, *arguments, **options):
+    """What `wait` says. The process goes a moment after the dispatch has ended."""
+    ran = cli("wait", *arguments, background=True, **options)
+    cli.until(lambda: not cli.survivors(), "the end of its process")
+    return ran
 
 
 def whole(document):
@@ -79,10 +86,10 @@ def test_start_returns_at_once_and_the_others_follow_the_dispatch_to_its_end(gat
     assert (late.code, late.document["status"]) == (124, "running")
 
     gate.let_go()
-    ended = cli("wait", name)
-    assert (ended.code, ended.document["status"]) == (1, "partial")
-    cli.valid(ended.document, "status")
-    assert ended.document["pid"] is None
+    ran = ended(cli, name)
+    assert (ran.code, ran.document["status"]) == (1, "partial")
+    cli.valid(ran.document, "status")
+    assert ran.document["pid"] is None
     assert cli("wait", name, "--exit-zero").code == 0
     result = cli("result", name)
     assert (result.code, result.stdout) == (1, whole(started))
@@ -96,11 +103,11 @@ def test_nothing_of_the_caller_is_kept_open(gate):
     os.close(writer)
     request = json.dumps({"tasks": gate.tasks}).encode()
     started = gate.cli.finish(process, request, background=True).document
-    with open(reader, "rb") as pipe:
+    with os.fdopen(reader, "rb") as pipe:
         assert pipe.read() == b""  # the end comes although the dispatch goes on
     assert gate.state(started["dispatch"])["status"] == "running"
     gate.let_go()
-    assert gate.cli("wait").code == 1
+    assert ended(gate.cli).code == 1
 
 
 def test_what_is_wrong_is_said_by_start_itself(cli):
@@ -133,16 +140,16 @@ def test_a_dispatch_is_found_from_any_folder(cli, spelling):
               background=True)  # fmt: skip
     elsewhere = cli.folder.parent / "elsewhere"
     elsewhere.mkdir()
-    ended = cli("wait", spelling(ran.document), cwd=elsewhere)
-    assert (ended.code, ended.document["dispatch"]) == (0, ran.document["dispatch"])
+    found = ended(cli, spelling(ran.document), cwd=elsewhere, writes=("deep",))
+    assert (found.code, found.document["dispatch"]) == (0, ran.document["dispatch"])
 
 
 def test_without_a_state_folder_the_hints_say_where_the_records_are(cli):
     del cli.environ["HOME"]
     ran = cli("start", "--trace-dir", "here", stdin=[cli.echo()], writes=("here",), background=True)
-    command = ran.document["next"]["wait"].split()[1:]
-    assert command[-2:] == ["--trace-dir", str(cli.folder / "here")]
-    assert cli(*command).code == 0
+    _, _, *wanted = ran.document["next"]["wait"].split()
+    assert wanted[-2:] == ["--trace-dir", str(cli.folder / "here")]
+    assert ended(cli, *wanted, writes=("here",)).code == 0
 
 
 def test_the_newest_of_this_folder_is_meant_when_none_is_named(cli):
@@ -160,13 +167,13 @@ def test_a_dispatch_that_does_not_exist_is_a_usage_error(cli, command):
 
 def test_cancel_ends_a_dispatch_and_asking_again_changes_nothing(gate):
     cli, started = gate.cli, gate.start()
-    ran = cli("cancel", started["dispatch"])
+    ran = cli("cancel", started["dispatch"], background=True)
     assert (ran.code, ran.document["interrupted"]) == (0, "SIGTERM")
     assert ran.document["tasks"]["cancelled"] == 2
-    again = cli("cancel", started["dispatch"])
+    again = cli("cancel", started["dispatch"], background=True)
     assert again.code == 0
     assert "had ended before" in again.document["hint"]
-    assert cli("wait").code == cli("result").code == 143
+    assert ended(cli).code == cli("result").code == 143
 
 
 def test_cancel_works_on_a_run_in_the_foreground(gate):
@@ -200,7 +207,8 @@ def test_cancel_now_skips_the_grace_times_that_cancel_leaves(cli):
     assert (patient.code, patient.document["stopping"]) == (124, True)
     again = cli("cancel", "--timeout", "0.1", background=True)  # no second signal by asking again
     assert (again.code, again.document["status"]) == (124, "running")
-    assert cli("cancel", "--now").document["status"] == "failure"
+    assert cli("cancel", "--now", background=True).document["status"] == "failure"
+    assert ended(cli).code == 143
 
 
 def test_wait_notices_that_the_dispatcher_was_killed(gate):
@@ -232,9 +240,8 @@ def test_result_of_a_running_dispatch_has_the_whole_results_of_finished_tasks(ga
     assert ran.tasks["gate"] == {"task_id": "gate", "agent": "gate", "status": "running"}
     assert len(cli("result", "--stdout", "summary", background=True).stdout) < 8_000
     gate.let_go()
-    ended = cli("wait")
+    assert ended(cli).code == 1
     final = cli("result").tasks
-    assert ended.code == 1
     assert final["big"] == ran.tasks["big"]
     assert final["bad"] == ran.tasks["bad"]
 
@@ -247,7 +254,7 @@ def test_a_signal_ends_the_waiting_and_not_the_dispatch(gate):
     ran = cli.finish(waiting, background=True)
     assert (ran.code, ran.document["status"]) == (130, "running")
     gate.let_go()
-    assert cli("wait", started["dispatch"]).code == 1
+    assert ended(cli, started["dispatch"]).code == 1
 
 
 def _sleeps(pid):

@@ -30,7 +30,7 @@ PROTOCOL, AGENTS, CONFIGURATION, README = (
     for name in ("docs/protocol.md", "docs/agents.md", "docs/configuration.md", "README.md")
 )
 SCHEMAS = all_schemas()
-NOT_OURS = {"--stg", "--kill-after", "--joblog", "--strict"}
+NOT_OURS = {"--stg", "--plugin-dir", "--kill-after", "--joblog", "--strict"}
 """Flags of other programs that the documents mention."""
 
 
@@ -94,6 +94,8 @@ def test_every_flag_is_documented_for_its_command(command: str, flag: str) -> No
 def _covers(scope: str, command: str) -> bool:
     if not command:
         return "the program" in scope
+    if command == "start":  # the document says once that its flags are those of `run`
+        command = "run"
     named = re.findall(r"`([^`]+)`", scope)
     group = f"{command.partition(' ')[0]} ..."
     return "every command" in scope or command in named or group in named

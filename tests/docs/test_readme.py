@@ -101,12 +101,25 @@ def test_python_of_the_readme_runs(shell: Shell) -> None:
 
 
 def test_command_for_a_coding_agent_prints_the_summary(shell: Shell) -> None:
-    (command,) = [block for block in blocks("docs/operations.md", "sh") if "summary" in block]
+    (command,) = [block for block in blocks("docs/operations.md", "sh") if "--quiet" in block]
     done = shell.run(command)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["unsuccessful"] == []
     assert "results" not in document
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
+def test_commands_for_what_takes_longer_follow_a_dispatch_to_its_end(
+    shell: Shell, document: str
+) -> None:
+    (loop,) = [block for block in blocks(document, "sh") if "wait --timeout" in block]
+    done = shell.run(loop)
+    assert done.returncode == 0, done.stderr
+    started, *others = map(json.loads, done.stdout.splitlines())
+    assert started["status"] == "running"
+    assert {each["status"] for each in others} == {"success"}
+    assert {each["correlation_id"] for each in others} == {started["correlation_id"]}
 
 
 def test_programs_of_the_documents_are_agents(shell: Shell) -> None:

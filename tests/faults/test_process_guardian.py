@@ -28,28 +28,29 @@ class Killed:
         self.ready = folder / "ready"
         self.ready.touch()
         self.marker = f"test-{os.urandom(8).hex()}"
-        self.outputs: list[int] = []
+        self.started: list[subprocess.Popen[bytes]] = []
 
-    def dispatcher(self, script: str, *, tasks: int = 1) -> "subprocess.Popen[bytes]":
+    def dispatcher(self, script: str, *, count: int = 1) -> "subprocess.Popen[bytes]":
         """One that runs the shell script as a task, so many times."""
         config = self.folder / "agents.toml"
         command = json.dumps(["/bin/sh", "-c", script])
         config.write_text(
             f'[agents.program]\nbackend = "command"\ncommand = {command}\nstdin = "none"\noutput = "exit"\n'
         )
-        request = [{"task_id": str(n), "agent": "program", "input_data": {}} for n in range(tasks)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dispatch_runner", "--quiet", "--config", str(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=self.folder,
-            # our marker is the beginning of the markers of its programs
-            env={**os.environ, MARKER: self.marker},
-            start_new_session=True,
-        )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps({"tasks": request}).encode())
-        process.stdin.close()
+        tasks = [{"task_id": str(n), "agent": "program", "input_data": {}} for n in range(count)]
+        request = self.folder / "request.json"
+        request.write_text(json.dumps({"tasks": tasks}))
+        with request.open("rb") as stdin:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dispatch_runner", "--quiet", "--config", str(config)],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                cwd=self.folder,
+                # the markers of its programs begin with ours
+                env={**os.environ, MARKER: self.marker},
+                start_new_session=True,
+            )
+        self.started.append(process)
         return process
 
     def wait_for(self, lines: int) -> list[str]:
@@ -74,7 +75,7 @@ class Killed:
         self._until(lambda: not self.left(), SECONDS_TO_END)
 
     def assert_ended(self, pid: int) -> None:
-        self._until(lambda: not Path(f"/proc/{pid}").exists(), SECONDS_TO_END)
+        self._until(lambda: not is_alive(pid), SECONDS_TO_END)
 
     def _until(self, condition: Callable[[], bool], seconds: float) -> None:
         # other processes cannot tell us of their end, so they are looked at
@@ -84,11 +85,23 @@ class Killed:
             time.sleep(0.005)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether it runs; its parent may be slow to take note of its end."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 @pytest.fixture
 def killed(tmp_path: Path) -> Iterator[Killed]:
     value = Killed(tmp_path)
     yield value
-    for pid in value.left():  # so that a failing test leaves nothing either
+    for process in value.started:  # so that a failing test leaves nothing either
+        with process:
+            process.kill()
+    for pid in value.left():
         os.kill(pid, signal.SIGKILL)
 
 
@@ -140,7 +153,7 @@ def test_an_orphan_without_environment_is_found_by_its_session(killed: Killed) -
 
 
 def test_all_of_many_programs_end(killed: Killed) -> None:
-    dispatcher = killed.dispatcher("(setsid sleep 60 &) ; echo >> ready; exec sleep 60", tasks=5)
+    dispatcher = killed.dispatcher("(setsid sleep 60 &) ; echo >> ready; exec sleep 60", count=5)
     killed.wait_for(5)
     kill(dispatcher)
     killed.assert_nothing_is_left()

@@ -150,12 +150,12 @@ def agent_call(folder: Path, **fields: Any) -> AgentCall:
 
 def descendants() -> set[int]:
     """Living processes that any program of this test process started."""
-    ours = f"{MARKER}={os.getpid()}-".encode()
+    ours = f"\0{MARKER}={os.getpid()}-".encode()
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                if ours in entry.joinpath("environ").read_bytes():
+                if ours in b"\0" + entry.joinpath("environ").read_bytes():
                     found.add(int(entry.name))
             except OSError:
                 continue
@@ -176,7 +176,7 @@ async def test_it_can_serve_a_role_that_asks_and_no_other(agent: Agent) -> None:
 
 
 async def test_a_question_arrives_unchanged(agent: Agent) -> None:
-    asked = "'; rm -rf / #\n--help ${x} {y} \"ünïcode\"\n</prompt>"
+    asked = '\'; rm -rf / #\n--help ${x} {y} "ünïcode"\n</prompt>'
     answer, _ = await agent.ask("echo", Question(asked))
     assert asked in answer.output["text"]
 

@@ -191,7 +191,7 @@ def test_missing_field_is_reported_at_its_task(field: str) -> None:
         ("task", "needs", "did you mean 'dependencies'?"),
         ("task", "timeout", "did you mean 'timeout_seconds'?"),
         ("task", "max_workers", "'config'"),
-        ("task", "qqq", "known fields: 'agent', 'dependencies'"),
+        ("task", "qqq", "known fields: 'agent', 'cache'"),
         ("config", "max_worker", "did you mean 'max_workers'?"),
         ("config", "workers", "did you mean 'max_workers'?"),
         ("top", "task", "did you mean 'tasks'?"),

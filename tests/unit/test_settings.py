@@ -85,6 +85,14 @@ def test_every_variable_of_the_environment_is_read(tmp_path: Path) -> None:
         "DISPATCH_RUNNER_ALLOW_PATH": os.pathsep.join(["/a", "b"]),
         "DISPATCH_RUNNER_BACKEND": "command",
         "DISPATCH_RUNNER_DURABILITY": "process",
+        "DISPATCH_RUNNER_MAX_COST_USD": "2.5",
+        "DISPATCH_RUNNER_MAX_TOKENS": "1000",
+        "DISPATCH_RUNNER_MAX_REQUESTS": "10",
+        "DISPATCH_RUNNER_STALL_SECONDS": "60",
+        "DISPATCH_RUNNER_REPAIR_ROUNDS": "0",
+        "DISPATCH_RUNNER_AGENTS": "agents",
+        "DISPATCH_RUNNER_WAIT_FOR_RESET": "yes",
+        "DISPATCH_RUNNER_ALLOW_UNKNOWN_COST": "1",
     }
     settings = load(Flags(), environ, tmp_path)
     assert effective(settings, Config()).as_json() == {
@@ -94,7 +102,14 @@ def test_every_variable_of_the_environment_is_read(tmp_path: Path) -> None:
         "trace_dir": str(tmp_path / "t"),
         "retries": 0,
         "fail_fast": True,
+        "max_cost_usd": 2.5,
+        "max_tokens": 1000,
+        "max_requests": 10,
     }
+    assert (settings.stall_seconds, settings.repair_rounds) == (60.0, 0)
+    assert settings.agent_folders == (str(tmp_path / "agents"),)
+    assert settings.wait_for_reset
+    assert settings.allow_unknown_cost
     assert settings.allow_paths == ("/a", str(tmp_path / "b"))
     assert (settings.backend, settings.durability) == ("command", "process")
 
@@ -147,7 +162,7 @@ def test_allowed_paths_of_all_sources_add_up(tmp_path: Path) -> None:
         ("RETRIES", "-1"),
         ("RETRIES", "11"),
         ("FAIL_FAST", "perhaps"),
-        ("BACKEND", "claude-code"),
+        ("BACKEND", "claude-cod"),
         ("DURABILITY", "none"),
     ],
 )
@@ -191,9 +206,9 @@ def test_all_wrong_flags_and_variables_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_backend_of_a_later_version_is_named_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        load(Flags(backend="claude-code"), {}, tmp_path)
-    assert caught.value.message == "backend 'claude-code' is not available in this version"
-    assert caught.value.hint == "available: offline, command"
+        load(Flags(backend="claude"), {}, tmp_path)
+    assert caught.value.message == "backend 'claude' is not available in this version"
+    assert caught.value.hint == "did you mean 'claude-code'?"
 
 
 def test_a_misspelt_variable_is_noted_and_a_foreign_one_is_not(tmp_path: Path) -> None:

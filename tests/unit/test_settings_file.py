@@ -101,7 +101,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_tolerated() -> None:
     ("text", "line", "message", "hint"),
     [
         ("[defaults]\nmax_worker = 5", 2, "unknown key 'defaults.max_worker'", "did you mean 'max_workers'?"),
-        ("x = 1", 1, "unknown key 'x'", "known keys: defaults, agents, limits, tests, mcp"),
+        ("x = 1", 1, "unknown key 'x'", "known keys: defaults, agents, limits, tests, checks, mcp"),
         ("\n[agent.a]\n", 2, "unknown key 'agent'", "did you mean 'agents'?"),
         ("[defaults]\nretries = 11", 2, "'defaults.retries' should be less than or equal to 10, not 11", None),
         ("[defaults]\nmax_workers = true", 2, "'defaults.max_workers' should be a valid integer, not True", None),
@@ -109,10 +109,10 @@ def test_a_byte_order_mark_and_windows_line_ends_are_tolerated() -> None:
         ("agents = 3", 1, "'agents' should be a table, not 3", None),
         ("[agents]\nlint = 3", 2, "'agents.lint' should be a table, not 3", None),
         (
-            "[agents.a]\nbackend = 'claude-code'",
+            "[agents.a]\nbackend = 'claud'",
             2,
-            "'agents.a.backend': backend 'claude-code' is not available in this version",
-            "available: offline, command",
+            "'agents.a.backend': backend 'claud' is not available in this version",
+            "did you mean 'claude-code'?",
         ),
         (
             "[agents.a]\ncommand = \"ruff check 'my dir'\"",

@@ -40,19 +40,21 @@ async def analyse(
     Raises:
         AgentError: `missing_file`, when none of the affected files, or a named test, does not exist.
     """
+    job, ranked = await examine(asked, hurry, running)
+    return await in_thread(report_of, job, ranked), job.warnings()
+
+
+async def examine(
+    asked: DebugInput, hurry: anyio.Event | None, running: deep.Running | None = None
+) -> tuple[Job, list[Candidate]]:
+    """What was read and found, and the places under suspicion, the most suspect first. See `analyse`."""
     job = await gather(asked, hurry)
     await find(job)
     await _run_tests(job, running)
     ranked = await in_thread(_rank, job)
     if job.depth != "quick":
         ranked = await _add_history(job, ranked)
-    output = await in_thread(_report, job, ranked)
-    warnings = [
-        f"affected file {source.path!r}: {source.note}"
-        for source in job.material.sources.values()
-        if source.status != "analysed"
-    ]
-    return output, warnings
+    return job, ranked
 
 
 async def _run_tests(job: Job, running: deep.Running | None) -> None:
@@ -131,7 +133,8 @@ async def _add_history(job: Job, ranked: list[Candidate]) -> list[Candidate]:
     return job.material.candidates.ranked()
 
 
-def _report(job: Job, ranked: list[Candidate]) -> JsonObject:
+def report_of(job: Job, ranked: list[Candidate]) -> JsonObject:
+    """The `DebugOutput` as JSON."""
     material, asked = job.material, job.asked
     evidence = any(item.traced or item.score >= ENOUGH for item in ranked)
     if len(job.findings) > MOST_FINDINGS:

@@ -35,6 +35,8 @@ DETERMINACY = {
     "tested": (0.6, "the tests' lines and changes of them point there, but none mends all of them"),
     "linted": (0.4, "only static findings point there; no error was observed at it"),
     "named": (0.2, "only the problem's description points there"),
+    "agreed": (0.9, "an agent read the code, and what tools found points there, too"),
+    "read": (0.6, "an agent read the code; nothing that tools found points there"),
 }
 
 
@@ -49,7 +51,7 @@ def analysis(
     top = ranked[0] if ranked else None
     return Bfros(
         behaviour=_tested(description, tests) or _behaviour(description, top, material),
-        fault_localisation=_localisation(ranked, material),
+        fault_localisation=localisation(ranked, material),
         root_cause=_root_cause(top, ranked, findings),
         optimal_solution=_solution(top, findings),
         solution_validation=_validation(top, material, tests),
@@ -108,7 +110,8 @@ def _behaviour(description: str, top: Candidate | None, material: Material) -> B
     )
 
 
-def _localisation(ranked: Sequence[Candidate], material: Material) -> FaultLocalisation:
+def localisation(ranked: Sequence[Candidate], material: Material) -> FaultLocalisation:
+    """Which place is most suspect, and why."""
     if not ranked:
         return FaultLocalisation(statement=NOTHING, suspects=0, components=[])
     top = ranked[0]
@@ -232,12 +235,13 @@ def _validation(
     return SolutionValidation(checks=checks)
 
 
-def confidence(ranked: Sequence[Candidate]) -> Confidence:
-    """The first suspect's score times how far the evidence determines the cause."""
+def confidence(ranked: Sequence[Candidate], determinacy: str = "") -> Confidence:
+    """The first suspect's score times how far the evidence determines the cause: a key of
+    `DETERMINACY`, by default the one that the suspect itself shows."""
     if not ranked:
         return Confidence(score=0.0, level="none", explanation=["no evidence points anywhere: 0"])
     top = ranked[0]
-    factor, reason = DETERMINACY[_determinacy(top)]
+    factor, reason = DETERMINACY[determinacy or _determinacy(top)]
     score = round(top.score * factor, 3)
     return Confidence(
         score=score,

@@ -46,6 +46,14 @@ class Job:
     def omit(self, what: str, why: str) -> None:
         self.not_assessed.append(NotAssessed(what=what, why=why))
 
+    def warnings(self) -> list[str]:
+        """About files that were not analysed."""
+        return [
+            f"affected file {source.path!r}: {source.note}"
+            for source in self.material.sources.values()
+            if source.status != "analysed"
+        ]
+
     @property
     def depth(self) -> Depth:
         return self.asked.analysis_depth

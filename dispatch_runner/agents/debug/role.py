@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -15,13 +15,17 @@ from dispatch_runner.agents.inputs import check_model, check_paths, text_paths
 from dispatch_runner.agents.quality import GRACE_SECONDS, LATE, Quality, ask
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
-from dispatch_runner.protocols import AgentCall, Answer, InputProblem
+from dispatch_runner.models.base import Model
+from dispatch_runner.protocols import AgentCall, Answer, InputProblem, Question
 
 if TYPE_CHECKING:
     from dispatch_runner.agents.debug.deep import Running
     from dispatch_runner.paths import AllowedRoots
 
 QUALITY_FILES = 3
+TOOLS_FIELDS = frozenset({"depth", "traces", "files"})
+"""Fields of an analysis that no judgement has."""
+Form = TypeVar("Form", bound=Model)
 
 Analyse = Callable[
     [DebugInput, anyio.Event | None, "Running"], Awaitable[tuple[JsonObject, list[str]]]
@@ -75,6 +79,16 @@ class DebugRole:
         pytest = [] if find_spec("pytest") else ["pytest"]
         return [*missing(["ruff", "mypy", "git"]), *pytest]
 
+    def question(self, call: AgentCall) -> Question:
+        """The task in words; the answer is a `Judgement`.
+
+        Raises:
+            AgentError: `missing_file`, when none of the affected files exists.
+        """
+        from dispatch_runner.agents.debug.brief import brief
+
+        return brief(DebugInput.model_validate(call.input), call)
+
     async def solve(self, call: AgentCall) -> Answer:
         """The analysis.
 
@@ -92,10 +106,15 @@ class DebugRole:
     async def verify(self, call: AgentCall, answer: Answer) -> Answer:
         """The answer, when it has the output's form, points at lines that exist, and has evidence.
 
+        A judgement, which has no evidence of tools in it, is completed first: tools look at the same
+        files, as at this depth without an agent.
+
         Raises:
             AgentError: `bad_output` for a wrong form or a place that is not there; `unverified`,
                 with the analysis in its details, when nothing points to a fault.
         """
+        if answer.output.keys().isdisjoint(TOOLS_FIELDS):
+            answer = await self._completed(call, answer)
         output = await anyio.to_thread.run_sync(_valid, answer.output)
         if not (output.evidence_found and output.suspects):
             raise AgentError(
@@ -106,6 +125,21 @@ class DebugRole:
                 details={"analysis": answer.output},
             )
         return answer
+
+    async def _completed(self, call: AgentCall, answer: Answer) -> Answer:
+        """The analysis that a judgement becomes. Raises `AgentError`."""
+        from dispatch_runner.agents.debug.analyse import examine
+        from dispatch_runner.agents.debug.judged import analysis_of, locate
+        from dispatch_runner.agents.debug.judgement import Judgement
+
+        judgement = _held_to(Judgement, answer.output)
+        asked, _, running = await anyio.to_thread.run_sync(_prepare, call, self._test_commands)
+        located = await anyio.to_thread.run_sync(locate, judgement, asked, call.roots)
+        job, found = await examine(asked, call.hurry, running)
+        output = await anyio.to_thread.run_sync(analysis_of, judgement, located, job, found)
+        if asked.analysis_depth != "quick":
+            output["quality"] = await _quality_of_suspects(call, output)
+        return Answer(output, [*answer.warnings, *job.warnings()], answer.session)
 
 
 async def _quality_of_suspects(call: AgentCall, output: JsonObject) -> list[JsonObject]:
@@ -141,8 +175,17 @@ def _prepare(
 
 
 def _valid(value: JsonObject) -> DebugOutput:
+    output = _held_to(DebugOutput, value)
+    wrong = _wrong_place(output)
+    if wrong is not None:
+        raise AgentError(ErrorType.BAD_OUTPUT, wrong)
+    return output
+
+
+def _held_to(model: type[Form], value: JsonObject) -> Form:
+    """The value in its form. Raises `AgentError` (`bad_output`)."""
     try:
-        output = DebugOutput.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
         problems = [
             {"location": "/".join(map(str, item["loc"])), "message": item["msg"]}
@@ -154,10 +197,6 @@ def _valid(value: JsonObject) -> DebugOutput:
             f"{problems[0]['message']}",
             details={"problems": problems[:50]},
         ) from error
-    wrong = _wrong_place(output)
-    if wrong is not None:
-        raise AgentError(ErrorType.BAD_OUTPUT, wrong)
-    return output
 
 
 def _wrong_place(output: DebugOutput) -> str | None:

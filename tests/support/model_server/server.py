@@ -4,12 +4,14 @@ import json
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote, unquote
 
 import anyio
+import anyio.to_thread
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import SocketAttribute, SocketStream, TaskStatus
 from anyio.from_thread import start_blocking_portal
@@ -48,7 +50,7 @@ class ModelServer:
         self._default = script
         self._scripts = {name: Script(steps) for name, steps in (sessions or {}).items()}
         self._in_flight = 0
-        self._arrived = threading.Condition()
+        self._changed = threading.Condition()
         self._running: AbstractContextManager[str] | None = None
         self.url = ""
 
@@ -78,18 +80,29 @@ class ModelServer:
     def play(self, name: str, script: Steps) -> str:
         """Gives a session a script (from its start) and returns the session's URL."""
         self._scripts[name] = Script(script)
-        return f"{self.url}/s/{name}"
+        return f"{self.url}/s/{quote(name, safe='')}"
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[Request]:
         """Blocks until so many model calls have arrived; raises `TimeoutError` if they do not."""
-        with self._arrived:
-            if not self._arrived.wait_for(lambda: len(self.requests) >= count, timeout):
-                raise TimeoutError(f"{len(self.requests)} of {count} requests in {timeout:g} s")
+        self._wait(lambda: len(self.requests) >= count, timeout)
         return self.requests
 
+    def wait_for_leaving(self, count: int, timeout: float = 10.0) -> None:
+        """Blocks until so many clients have closed the connection within an answer."""
+        self._wait(lambda: sum(each.left for each in self.requests) >= count, timeout)
+
     async def arrived(self, count: int, timeout: float = 10.0) -> list[Request]:  # noqa: ASYNC109
-        """The same for tests with an event loop."""
+        """`wait_for` for tests with an event loop."""
         return await anyio.to_thread.run_sync(self.wait_for, count, timeout)
+
+    async def left(self, count: int, timeout: float = 10.0) -> None:  # noqa: ASYNC109
+        """`wait_for_leaving` for tests with an event loop."""
+        await anyio.to_thread.run_sync(self.wait_for_leaving, count, timeout)
+
+    def _wait(self, reached: Callable[[], bool], timeout: float) -> None:
+        with self._changed:
+            if not self._changed.wait_for(reached, timeout):
+                raise TimeoutError(f"not within {timeout:g} s; so far: {self.everything}")
 
     @contextmanager
     def _run(self) -> Iterator[str]:
@@ -120,9 +133,9 @@ class ModelServer:
     def _noted(self, head: Head, body: bytes) -> Request:
         path, _, query = head.target.partition("?")
         within = _SESSION.fullmatch(path)
-        session, path = within.groups() if within else ("", path)
+        session, path = (unquote(within[1]), within[2]) if within else ("", path)
         protocol = protocol_of(head.method, path)
-        with self._arrived:
+        with self._changed:
             request = Request(
                 number=len(self.everything) + 1,
                 method=head.method,
@@ -139,7 +152,7 @@ class ModelServer:
                 request.tools = wire_of(request).offered(request.body)
             request.side = request.model == SIDE_MODEL
             self.everything.append(request)
-            self._arrived.notify_all()
+            self._changed.notify_all()
         return request
 
     async def _request(
@@ -158,7 +171,9 @@ class ModelServer:
         try:
             yield
         except (BrokenResourceError, ClosedResourceError, EndOfStream, ClientLeft):
-            request.left = True
+            with self._changed:
+                request.left = True
+                self._changed.notify_all()
             raise ConnectionEnds from None
         finally:
             self._in_flight -= 1

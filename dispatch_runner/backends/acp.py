@@ -1,0 +1,94 @@
+"""Any program that speaks the Agent Client Protocol, version 1: one backend for the long tail of agents.
+
+The program is the agent's `command`, such as `["gemini", "--acp"]`. It is started for each round, and
+given neither our file system nor terminals: it has its own.
+"""
+
+from typing import cast
+
+from dispatch_runner.backends.acp_connection import Connection
+from dispatch_runner.backends.acp_policy import Policy
+from dispatch_runner.backends.acp_session import Session
+from dispatch_runner.backends.acp_turn import Turn
+from dispatch_runner.backends.agent_program import AgentProgram
+from dispatch_runner.backends.programs import call_variables, kept, output_files
+from dispatch_runner.process import OUTPUT_LIMIT
+from dispatch_runner.process.dialogue import dialogue
+from dispatch_runner.protocols import AgentCall, Answer, PromptedRole, Role
+from dispatch_runner.settings.values import BackendOptions
+
+GRACE_SECONDS = 2.0
+"""How long a program may take to end after its stdin was closed, and after each signal."""
+
+
+class AcpBackend:
+    """Answers by asking an agent over the Agent Client Protocol."""
+
+    name = "acp"
+    repairs = True
+
+    def __init__(self, options: BackendOptions) -> None:
+        keys = () if options.api_key_env is None else (options.api_key_env,)
+        self._options = options
+        self._program = AgentProgram(options, "acp", keys)
+        self.provider = options.provider or self._program.name.rpartition("/")[2]
+
+    def unavailable(self, role: Role) -> str | None:
+        """Why it cannot serve this role on this machine, or null."""
+        if not hasattr(role, "question"):
+            return f"agent {role.name!r} cannot be asked in words"
+        return self._program.missing()
+
+    def unknown_cost(self, role: Role) -> str | None:
+        """Why the cost of a call will not be known: the protocol does not ask for it."""
+        return f"{self._program.name!r} need not tell what it costs: the protocol leaves that open"
+
+    async def answer(self, role: Role, call: AgentCall) -> Answer:
+        """The agent's answer to this round.
+
+        When it is cancelled, the agent is told so, and its program and all its descendants have ended
+        before it returns.
+        """
+        question = cast("PromptedRole", role).question(call)
+        folder = self._options.cwd or call.workspace
+        policy = Policy(question, self._options.access, call.roots, str(folder))
+        turn = Turn(call, policy)
+        call.meter.pulse()
+        stdout, stderr = output_files(call)
+        try:
+            async with dialogue(
+                self._program.command,
+                env={**self._program.environment, **call_variables(call)},
+                cwd=folder,
+                stdout=stdout,
+                stderr=stderr,
+                output_limit=self._options.output_limit or OUTPUT_LIMIT,
+                grace_seconds=_or(self._options.grace_seconds, GRACE_SECONDS),
+                hurry=call.hurry,
+            ) as program:
+                connection = Connection(program, self._program.name, turn)
+                session = Session(
+                    connection,
+                    turn,
+                    call,
+                    model=self._options.model,
+                    environment=self._program.environment,
+                )
+                answer = await connection.during(lambda: session.answer(question, str(folder)))
+        finally:
+            call.log.stdout_file = kept(stdout)
+            call.log.stderr_file = kept(stderr)
+        if program.leftovers:
+            answer.warnings.append(
+                f"{self._program.name!r} left {program.leftovers} processes behind; they were ended"
+            )
+        return answer
+
+
+def build(options: BackendOptions) -> AcpBackend:
+    """The backend of an agent; `options.command` is there."""
+    return AcpBackend(options)
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value

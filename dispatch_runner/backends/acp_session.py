@@ -1,0 +1,321 @@
+"""The conversation with one agent over the Agent Client Protocol, from greeting to answer."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import anyio
+
+from dispatch_runner.backends.acp_connection import Connection, RpcError
+from dispatch_runner.backends.acp_failures import AUTH_REQUIRED, failure_of
+from dispatch_runner.backends.acp_policy import MODES
+from dispatch_runner.backends.acp_turn import Turn
+from dispatch_runner.backends.words import EXCERPT, asks_for_json, output_of, prompt_of
+from dispatch_runner.errors import AgentError
+from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.protocols import AgentCall, Answer, Question
+from dispatch_runner.settings.names import suggestion
+
+VERSION = 1
+"""Of the protocol."""
+
+CANCEL_SECONDS = 2.0
+"""How long an agent that is told to cancel may take to say what it consumed."""
+
+NO_CAPABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
+"""An agent has its own files and terminals; some handle ours badly."""
+
+STOPS = {
+    "max_tokens": (ErrorType.BUDGET_EXCEEDED, "the agent's answer reached its limit of tokens"),
+    "max_turn_requests": (
+        ErrorType.BUDGET_EXCEEDED,
+        "the agent reached its own limit of requests to its model",
+    ),
+    "refusal": (ErrorType.UNVERIFIED, "the agent's model refused to answer"),
+    "cancelled": (ErrorType.UNVERIFIED, "the agent stopped by itself before it was done"),
+}
+
+
+class Choice(NamedTuple):
+    """Something of a session that can be chosen from a list: its mode or its model."""
+
+    method: str
+    parameters: JsonObject
+    """Of the request that sets it, without the value."""
+    key: str
+    """Of the value."""
+    current: Any
+    names: dict[str, str]
+    """By the value: what people call it."""
+
+    def find(self, wanted: str) -> str | None:
+        """The value that is meant by a value or a name."""
+        plain = _plain(wanted)
+        return next(
+            (value for value, name in self.names.items() if plain in {_plain(value), _plain(name)}),
+            None,
+        )
+
+
+class Session:
+    """One round with one program."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        turn: Turn,
+        call: AgentCall,
+        *,
+        model: str | None,
+        environment: Mapping[str, str],
+    ) -> None:
+        """
+        Args:
+            model: the operator's choice.
+            environment: the program's, where a key for its log-in may be.
+        """
+        self._connection = connection
+        self._turn = turn
+        self._call = call
+        self._model = model
+        self._environment = environment
+        self._warnings: list[str] = []
+        self._id = ""
+
+    async def answer(self, question: Question, folder: str) -> Answer:
+        """The agent's answer to the question, asked in that folder. Raises `AgentError`."""
+        try:
+            welcome = await self._greet()
+            state, again = await self._open(welcome, {"cwd": folder, "mcpServers": []})
+            mode = await self._choose_mode(state)
+            model = await self._choose_model(state, question)
+            about, session = welcome.get("agentInfo"), self._id
+            self._call.log.tell(
+                "session", agent=about, session=session, continued=again, mode=mode, model=model
+            )
+            result = await self._prompt(self._words(question, in_session=again))
+        except RpcError as error:
+            raise failure_of(error, self._connection.name) from error
+        return Answer(self._output(result, question), self._warnings, self._id)
+
+    async def _greet(self) -> JsonObject:
+        from dispatch_runner import __version__
+
+        welcome = await self._connection.request(
+            "initialize",
+            {
+                "protocolVersion": VERSION,
+                "clientCapabilities": NO_CAPABILITIES,
+                "clientInfo": {"name": "dispatch-runner", "version": __version__},
+            },
+        )
+        version = welcome.get("protocolVersion")
+        if version != VERSION:
+            raise AgentError(
+                ErrorType.UNAVAILABLE,
+                f"{self._connection.name!r} speaks version {version} of ACP, not {VERSION}",
+                retryable=False,
+                hint=f"use a release of the agent that speaks version {VERSION}",
+            )
+        return welcome
+
+    # the session
+
+    async def _open(self, welcome: JsonObject, params: JsonObject) -> tuple[JsonObject, bool]:
+        """What there is to choose in the session, and whether it is the one of the round before."""
+        repair = self._call.repair
+        if repair is not None and repair.session is not None:
+            state = await self._continue(welcome, {**params, "sessionId": repair.session})
+            if state is not None:
+                self._id = repair.session
+                return state, True
+        state = await self._new(welcome, params)
+        self._id = str(state.get("sessionId"))
+        return state, False
+
+    async def _continue(self, welcome: JsonObject, params: JsonObject) -> JsonObject | None:
+        """The old session's state; null where the agent cannot continue it: then all is said anew."""
+        able = _object(welcome.get("agentCapabilities"))
+        resumes = isinstance(_object(able.get("sessionCapabilities")).get("resume"), dict)
+        if not resumes and able.get("loadSession") is not True:
+            return None
+        try:
+            return await self._connection.request(
+                "session/resume" if resumes else "session/load", params
+            )
+        except RpcError as error:
+            self._call.log.tell("session_lost", code=error.code, message=error.message[:EXCERPT])
+            return None
+
+    async def _new(self, welcome: JsonObject, params: JsonObject) -> JsonObject:
+        try:
+            return await self._connection.request("session/new", params)
+        except RpcError as error:
+            method = self._log_in_method(welcome)
+            if error.code != AUTH_REQUIRED or method is None:
+                raise
+        await self._connection.request("authenticate", {"methodId": method})
+        return await self._connection.request("session/new", params)
+
+    def _log_in_method(self, welcome: JsonObject) -> str | None:
+        """A way to log in that needs no person: by a key in the agent's environment."""
+        for method in _objects(welcome.get("authMethods")):
+            name = method.get("id")
+            if isinstance(name, str) and _by_key(method, self._environment):
+                return name
+        return None
+
+    # its mode and its model
+
+    async def _choose_mode(self, state: JsonObject) -> str | None:
+        """The mode to work in, as far as the agent has modes: one that only reads where it must not
+        change anything, and another one where it may."""
+        choice = _modes(state, self._id) or _option(state, "mode", self._id)
+        if choice is None:
+            return None
+        only_reads = self._turn.policy.only_reads
+        if not only_reads and _plain(str(choice.current)) not in map(_plain, MODES[True]):
+            return str(choice.current)
+        found = (choice.find(name) for name in MODES[only_reads])
+        return await self._set(choice, next((value for value in found if value), None))
+
+    async def _choose_model(self, state: JsonObject, question: Question) -> str | None:
+        """The model that answers, as far as the agent tells. Raises `AgentError` when it does not have
+        the operator's."""
+        choice = _models(state, self._id) or _option(state, "model", self._id)
+        wanted = self._model or question.model
+        if wanted is None:
+            return None if choice is None else str(choice.current)
+        value = choice.find(wanted) if choice is not None else None
+        if choice is not None and value is not None:
+            return await self._set(choice, value)
+        names = () if choice is None else tuple(choice.names)
+        hint = suggestion(wanted, names) if names else "choose the model in the agent's command"
+        message = f"{self._connection.name!r} offers no model {wanted!r}"
+        if self._model is not None:
+            raise AgentError(ErrorType.INVALID_INPUT, message, hint=hint)
+        self._warnings.append(f"{message}: its own was used")
+        return None if choice is None else str(choice.current)
+
+    async def _set(self, choice: Choice, value: str | None) -> str:
+        if value is None or value == choice.current:
+            return str(choice.current)
+        await self._connection.request(choice.method, {**choice.parameters, choice.key: value})
+        return value
+
+    # the prompt
+
+    def _words(self, question: Question, *, in_session: bool) -> str:
+        parts = [prompt_of(question, self._call, in_session=in_session)]
+        if question.system and not in_session:
+            parts.insert(0, question.system)
+        if question.schema is not None:
+            parts.append(asks_for_json(question.schema))
+        return "\n\n".join(parts)
+
+    async def _prompt(self, words: str) -> JsonObject:
+        """How the prompt ended. What it consumed is told whatever happens."""
+        self._turn.begin(self._id)
+        params = {"sessionId": self._id, "prompt": [{"type": "text", "text": words}]}
+        result: JsonObject | None = None
+        try:
+            with self._turn.scope:
+                try:
+                    result = await self._connection.request("session/prompt", params)
+                except anyio.get_cancelled_exc_class():
+                    result = await self._cancel()
+                    raise
+        finally:
+            self._turn.end(result)
+        if self._turn.halted is not None:
+            raise self._turn.halted
+        assert result is not None
+        return result
+
+    async def _cancel(self) -> JsonObject | None:
+        """Tells the agent to stop; what it answers to the prompt then, if it does so soon."""
+        if self._call.hurry.is_set():
+            return None
+        with anyio.move_on_after(CANCEL_SECONDS, shield=True):
+            self._connection.notify("session/cancel", {"sessionId": self._id})
+            with suppress(RpcError, AgentError):
+                return await self._connection.response()
+        return None
+
+    def _output(self, result: JsonObject, question: Question) -> JsonObject:
+        """The answer, when it is one. Raises `AgentError`."""
+        reason, denied = result.get("stopReason"), self._turn.denied
+        self._call.log.tell("ended", reason=reason, denied=denied)
+        text = self._turn.text
+        if denied:
+            raise AgentError(
+                ErrorType.PERMISSION_DENIED,
+                f"the agent was not allowed to use {denied[0]!r}",
+                hint="raise the agent's `access`, or ask for something that does not need it",
+                details={"denied": denied, "answer": text[:EXCERPT]},
+                session=self._id,
+            )
+        if reason == "end_turn":
+            return output_of(text, question, self._id)
+        kind, message = STOPS.get(
+            str(reason),
+            (ErrorType.BAD_OUTPUT, f"the agent ended for an unknown reason: {reason!r}"),
+        )
+        details = {"stop_reason": reason, "answer": text[:EXCERPT]}
+        raise AgentError(kind, message, details=details, session=self._id)
+
+
+def _modes(state: JsonObject, session: str) -> Choice | None:
+    modes = _object(state.get("modes"))
+    names = _named(modes.get("availableModes"), "id")
+    parameters = {"sessionId": session}
+    current = modes.get("currentModeId")
+    return Choice("session/set_mode", parameters, "modeId", current, names) if names else None
+
+
+def _models(state: JsonObject, session: str) -> Choice | None:
+    """From before there were options of a session; still the way of some agents."""
+    models = _object(state.get("models"))
+    names = _named(models.get("availableModels"), "modelId")
+    parameters = {"sessionId": session}
+    current = models.get("currentModelId")
+    return Choice("session/set_model", parameters, "modelId", current, names) if names else None
+
+
+def _option(state: JsonObject, category: str, session: str) -> Choice | None:
+    for option in _objects(state.get("configOptions")):
+        if option.get("category") == category and option.get("type") == "select":
+            entries = _objects(option.get("options"))
+            grouped = [each for entry in entries for each in _objects(entry.get("options"))]
+            names = _named(grouped or entries, "value")
+            parameters = {"sessionId": session, "configId": option.get("id")}
+            current = option.get("currentValue")
+            return Choice("session/set_config_option", parameters, "value", current, names)
+    return None
+
+
+def _named(entries: Any, key: str) -> dict[str, str]:
+    return {str(entry[key]): str(entry.get("name")) for entry in _objects(entries) if key in entry}
+
+
+def _by_key(method: JsonObject, environment: Mapping[str, str]) -> bool:
+    """Whether a way to log in only takes a key from the environment."""
+    if method.get("type") == "env_var":
+        variables = [each for each in _objects(method.get("vars")) if not each.get("optional")]
+        return all(each.get("name") in environment for each in variables)
+    return method.get("type") in {None, "agent"} and "api-key" in str(method.get("id"))
+
+
+def _plain(name: str) -> str:
+    """Without what spellings differ in: `readOnly` is `read-only`."""
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def _object(value: Any) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(values: Any) -> list[JsonObject]:
+    return (
+        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    )

@@ -1,0 +1,40 @@
+"""What the operator and the role say of an agent, brought together."""
+
+import re
+
+from dispatch_runner.protocols import Access, Question
+from dispatch_runner.settings.values import BackendOptions
+
+_LEVELS: tuple[Access, ...] = ("read", "edit", "execute")
+_EDITING = frozenset({"Edit", "MultiEdit", "NotebookEdit", "Write"})
+_CLAUDE = re.compile(r"(?i)(?:anthropic/)?claude|(?:default|haiku|inherit|opus\w*|sonnet)\b|fable\b")
+
+
+def access_of(options: BackendOptions, question: Question) -> Access:
+    """What the agent may do: as the operator says, else the role; and no more than the tools that the
+    role names need."""
+    access = options.access or question.access
+    if question.tools is None:
+        return access
+    return min(access, _needed(question.tools), key=_LEVELS.index)
+
+
+def model_of(options: BackendOptions, question: Question) -> str | None:
+    """The model by name: the operator's, else the role's wish unless that is one of Claude's, which
+    agent files name, and which other providers do not have."""
+    if options.model is not None:
+        return options.model
+    wish = question.model
+    return None if wish is None or _CLAUDE.match(wish) else wish
+
+
+def prompt_with_system(question: Question, prompt: str) -> str:
+    """For programs that take one text: who they are comes first."""
+    return f"{question.system}\n\n{prompt}" if question.system else prompt
+
+
+def _needed(tools: tuple[str, ...]) -> Access:
+    names = {tool.partition("(")[0].strip() for tool in tools}
+    if "Bash" in names:
+        return "execute"
+    return "edit" if names & _EDITING else "read"

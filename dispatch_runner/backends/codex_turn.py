@@ -1,0 +1,243 @@
+"""One turn of Codex: what its events and its record say, and what that amounts to."""
+
+from typing import Any
+
+from dispatch_runner.backends.codex_record import (
+    Called,
+    Ended,
+    Entry,
+    Model,
+    Returned,
+    SessionRecord,
+    Tokens,
+)
+from dispatch_runner.backends.failures import provider_failure
+from dispatch_runner.backends.programs import evidence, last_line
+from dispatch_runner.backends.spending import Spending
+from dispatch_runner.errors import AgentError
+from dispatch_runner.models import ErrorType, JsonObject, Usage
+from dispatch_runner.process import Completed, cut
+from dispatch_runner.protocols import AgentCall
+
+INPUT_LIMIT = 500
+"""Characters of a tool's input in the trace."""
+
+_NETWORK = ("waiting for network", "Connection failed")
+_TOOLS = frozenset({"command_execution", "file_change", "mcp_tool_call", "web_search"})
+_INFO = {
+    "usage_limit_exceeded": 429,
+    "server_overloaded": 503,
+    "internal_server_error": 500,
+    "unauthorized": 401,
+    "context_window_exceeded": 400,
+    "bad_request": 400,
+}
+"""Status of the provider for the kinds of error that Codex names."""
+
+
+class Turn:
+    """Of one run of the program. `event` is called with what it prints, `look` from time to time."""
+
+    def __init__(
+        self, call: AgentCall, program: str, record: SessionRecord, spending: Spending, *, resumed: bool
+    ) -> None:
+        self.session: str | None = None
+        self.text = ""
+        """The last thing that the agent said."""
+        self.warnings: list[str] = []
+        self._call = call
+        self._program = program
+        self._record = record
+        self._spending = spending
+        self._resumed = resumed
+        self._completed: JsonObject | None = None
+        """What was consumed, once the turn is complete."""
+        self._said = ""
+        """The last error."""
+        self._failed = False
+        self._info: Any = None
+        self._denied: list[str] = []
+        self._at_work = 0
+        """Tools that run now."""
+        self._asked_for_tools = False
+        """In the answer of which the consumption is not known yet."""
+
+    def event(self, event: JsonObject) -> None:
+        """Raises `AgentError` when the program must be stopped."""
+        self.look()
+        match event.get("type"):
+            case "thread.started":
+                self._started(event)
+            case "item.started":
+                self._item(event.get("item", {}), begins=True)
+            case "item.completed":
+                self._item(event.get("item", {}), begins=False)
+            case "turn.completed":
+                self._completed = event.get("usage") or {}
+            case "turn.failed":
+                self._failed = True
+                self._error((event.get("error") or {}).get("message"))
+            case "error":
+                self._error(event.get("message"))
+        self._call.meter.pulse(working=self._at_work > 0)
+
+    def look(self) -> None:
+        """Takes what was added to the record. Raises `AgentError` for a budget that is used up."""
+        if self.session is not None:
+            self._record.find(self.session)
+        for entry in self._record.entries():
+            self._enter(entry)
+            self._call.meter.pulse(working=self._at_work > 0)
+
+    def settle(self) -> None:
+        """Counts what the record has not said. The program has ended."""
+        try:
+            self.look()
+        except AgentError:
+            pass  # it has ended already
+        if self._spending.requests or self._completed is None:
+            return
+        if self._resumed:  # it tells the sum of the whole session
+            self._spending.told(Usage())
+        else:
+            self._spending.told(self._sum(self._completed))
+
+    def check(self, completed: Completed) -> None:
+        """Raises `AgentError` unless the turn came to a good end."""
+        details = evidence(completed)
+        if self._failed or (completed.returncode != 0 and self._said):
+            raise self._failure(details)
+        if completed.signal is not None:
+            message = f"{self._program!r} was killed by {completed.signal}"
+            raise AgentError(ErrorType.CRASHED, message, details=details, session=self.session)
+        if completed.returncode != 0:
+            raise self._ended_badly(completed)
+        if self._completed is None:
+            message = f"{self._program!r} ended without an answer that can be read"
+            raise AgentError(ErrorType.BAD_OUTPUT, message, details=details)
+        if self._denied:
+            raise AgentError(
+                ErrorType.PERMISSION_DENIED,
+                f"{self._program!r} was not allowed what it needed: {cut(self._denied[0], INPUT_LIMIT)}",
+                hint="give the agent more access, or ask for less",
+                details={"denied": [cut(each, INPUT_LIMIT) for each in self._denied[:10]]},
+                session=self.session,
+            )
+        if not self.text.strip():
+            raise AgentError(
+                ErrorType.UNVERIFIED,
+                f"{self._program!r} ended without an answer: it had nothing to say, or its model refused",
+                hint="Codex does not tell the two apart; say it in another way",
+                session=self.session,
+            )
+
+    def _started(self, event: JsonObject) -> None:
+        self.session = str(event.get("thread_id"))
+        self._record.find(self.session)
+        self._call.log.tell("session", session=self.session)
+
+    def _item(self, item: JsonObject, *, begins: bool) -> None:
+        kind = item.get("type")
+        if kind == "agent_message" and not begins:
+            self.text = str(item.get("text", ""))
+        elif kind == "error" and not begins:
+            self.warnings.append(cut(str(item.get("message", "")), INPUT_LIMIT))
+        elif kind in _TOOLS and not self._record:
+            self._tool(item, begins=begins)
+
+    def _tool(self, item: JsonObject, *, begins: bool) -> None:
+        """By the event, where there is no record."""
+        if begins:
+            self._calls(str(item["type"]), item.get("command") or item.get("changes") or item)
+        else:
+            self._at_work = max(0, self._at_work - 1)
+            if item.get("status") == "declined":
+                self._denied.append(str(item.get("command") or item.get("type")))
+
+    def _enter(self, entry: Entry) -> None:
+        match entry:
+            case Tokens(input_, output, cached):
+                self._spending.request(input_, output, cached)
+                if self._asked_for_tools:
+                    self._asked_for_tools = False
+                    self._spending.goes_on()
+            case Called(name, given):
+                self._asked_for_tools = True
+                self._calls(name, given)
+            case Returned(denied):
+                self._at_work = max(0, self._at_work - 1)
+                if denied is not None:
+                    self._denied.append(denied)
+            case Model(name):
+                self._spending.model = name
+            case Ended(info):
+                self._info = info
+
+    def _calls(self, name: str, given: Any) -> None:
+        self._at_work += 1
+        self._call.log.tell("tool", tool=name, input=cut(str(given), INPUT_LIMIT))
+
+    def _error(self, message: Any) -> None:
+        self._said = str(message or "an error without a message")
+        if any(words in self._said for words in _NETWORK):
+            # it would wait for the network without end
+            raise provider_failure(self._program, self._said, session=self.session)
+        if self._said.startswith("Reconnecting"):
+            self._call.log.tell("retry", reason=cut(self._said, INPUT_LIMIT))
+            if "429" in self._said:
+                self._call.meter.throttled()
+
+    def _failure(self, details: JsonObject) -> AgentError:
+        status, exhausted = _status(self._info), self._info == "usage_limit_exceeded"
+        if "max_output_tokens" in self._said:
+            return AgentError(
+                ErrorType.BAD_OUTPUT,
+                f"{self._program!r} reports: {cut(self._said, INPUT_LIMIT)}",
+                hint="the answer is longer than the model may give: ask for less at once",
+                details=details,
+                session=self.session,
+            )
+        return provider_failure(
+            self._program,
+            _plain(self._said),
+            status=status,
+            exhausted=exhausted,
+            details=details,
+            session=self.session,
+        )
+
+    def _ended_badly(self, completed: Completed) -> AgentError:
+        said = last_line(completed)
+        message = f"{self._program!r} ended with exit code {completed.returncode}"
+        return AgentError(
+            ErrorType.CRASHED,
+            f"{message}: {cut(said, INPUT_LIMIT)}" if said else message,
+            details=evidence(completed),
+            session=self.session,
+        )
+
+    def _sum(self, usage: JsonObject) -> Usage:
+        return Usage(
+            usage.get("input_tokens"), usage.get("output_tokens"), usage.get("cached_input_tokens")
+        )
+
+
+def _status(info: Any) -> int | None:
+    """The provider's status, from what Codex says of an error."""
+    if isinstance(info, str):
+        return _INFO.get(info)
+    if isinstance(info, dict):
+        for value in info.values():
+            if isinstance(value, dict) and isinstance(value.get("http_status_code"), int):
+                return int(value["http_status_code"])
+    return None
+
+
+def _plain(said: str) -> str:
+    """The provider's sentence, where its whole answer was passed on."""
+    import orjson
+
+    try:
+        return str(orjson.loads(said)["error"]["message"]) + " (invalid_request)"
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return said

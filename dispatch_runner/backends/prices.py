@@ -1,0 +1,51 @@
+"""What tokens cost, from the price list of `genai-prices`. The list is part of that package: nothing
+is fetched."""
+
+from dispatch_runner.models import Usage
+
+INSTALL = "pip install 'dispatch-runner[prices]'"
+
+
+def cost_of(provider: str, model: str | None, usage: Usage) -> float | None:
+    """USD for the tokens of a model; null when the model, its price or a count is not known.
+
+    Args:
+        provider: by its name here, such as `openai`, `google`, `anthropic`.
+        model: as the provider calls it.
+        usage: of one request, where the price depends on its size; `input_tokens` includes those
+            that were read from a cache.
+    """
+    if model is None or usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    tokens = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens or 0)
+    try:
+        return _price(provider, model, *tokens)
+    except (ImportError, LookupError, ValueError):
+        return None
+
+
+def unknown_price(provider: str, model: str | None) -> str | None:
+    """Why the cost of a model's tokens cannot be known, or null."""
+    if model is None:
+        return 'no model is named, so its price is unknown: write model = "..." for the agent'
+    try:
+        _price(provider, model, 1, 1, 0)
+    except ImportError:
+        return f"package 'genai-prices' is not installed: {INSTALL}"
+    except (LookupError, ValueError):
+        return f"the price of model '{model}' of '{provider}' is not known"
+    return None
+
+
+def _price(
+    provider: str, model: str, input_tokens: int, output_tokens: int, cache_read_tokens: int
+) -> float:
+    from genai_prices import Usage as Tokens
+    from genai_prices import calc_price
+
+    tokens = Tokens(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_read_tokens=min(cache_read_tokens, input_tokens),
+    )
+    return float(calc_price(tokens, model, provider_id=provider).total_price)
