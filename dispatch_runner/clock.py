@@ -26,3 +26,8 @@ class Clock:
             self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._second = second
         return f"{self._text}.{int((now - second) * 1000):03d}Z"
+
+
+def utc_text(seconds: float) -> str:
+    """A moment in seconds since 1970, for people: `2026-01-31T12:00:00Z`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

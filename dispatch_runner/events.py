@@ -51,6 +51,18 @@ class AttemptFailed(NamedTuple):
     retry_in: float
 
 
+class ProviderHeld(NamedTuple):
+    """A provider asked for less, or for nothing more: no new calls of it start for a while."""
+
+    provider: str
+    cause: str
+    """In words."""
+    seconds: float | None
+    """How long; null: for the rest of the dispatch."""
+    resets_at: float | None
+    """When its quota is there again, where it is known: seconds since 1970."""
+
+
 class TaskFinished(NamedTuple):
     """A task settled, also one that never started.
 
@@ -85,6 +97,7 @@ Event = (
     | TasksAdded
     | TaskStarted
     | AttemptFailed
+    | ProviderHeld
     | TaskFinished
     | DispatchStopping
     | DispatchFinished

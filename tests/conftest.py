@@ -1,7 +1,7 @@
 """What every test shares: both event loops, and how hard hypothesis looks."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from dispatch_runner.events import (
     DispatchStarted,
     DispatchStopping,
     Event,
+    ProviderHeld,
     TaskDeclared,
     TaskFinished,
     TasksAdded,
@@ -32,6 +33,14 @@ from dispatch_runner.models import (
 settings.register_profile("default", max_examples=100, derandomize=True, deadline=None)
 settings.register_profile("thorough", max_examples=2_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Dispatches of the tests are not made known among those of the user who runs them."""
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -91,6 +100,7 @@ def dispatch_events(finished: Callable[..., TaskFinished]) -> list[Event]:
         TaskStarted("a", "coder"),
         TaskStarted("b", "coder"),
         AttemptFailed("a", 1, limited, 2.0),
+        ProviderHeld("anthropic", "too many requests", 2.0, None),
         *settled,
         DispatchStopping("SIGINT"),
         DispatchFinished(result),

@@ -56,7 +56,9 @@ def _plain(schema: JsonObject, defs: JsonObject, models: dict[str, type[Model]])
     if "properties" in schema:
         kept |= _fields(schema, defs, models)
     limits = [words.format(schema[key]) for key, words in _LIMITS.items() if key in schema]
-    told = "; ".join([*filter(None, [one_line(schema.get("description", ""))]), *limits])
+    told = one_line(schema.get("description", ""))
+    if limits:
+        told = f"{told} ({', '.join(limits)})".strip()
     return {**kept, "description": told} if told else kept
 
 

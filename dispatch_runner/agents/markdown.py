@@ -16,8 +16,6 @@ from dispatch_runner.models.base import Model
 from dispatch_runner.protocols import Access, AgentCall, Answer, InputProblem, Question
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dispatch_runner.paths import AllowedRoots
 
 EDITS = frozenset({"Write", "Edit", "MultiEdit", "NotebookEdit"})
@@ -25,7 +23,11 @@ PROMISE = (
     "When you have written or changed files, end your answer with one line that lists them all by their"
     ' absolute paths: FILES_WRITTEN: ["/path/one", "/path/two"]. Each is looked for.'
 )
-_PROMISED = re.compile(r"^[ \t`*]*FILES_WRITTEN:[ \t`*]*(?P<list>\[.*\])[ \t`*]*$", re.MULTILINE)
+_PROMISED = re.compile(
+    r"^[ \t`*]*FILES_WRITTEN:[\s`*]*(?P<list>\[(?:[^\]\"]|\"(?:[^\"\\]|\\.)*\")*\])[ \t`*]*$",
+    re.MULTILINE,
+)
+"""The line that the prompt asks for, also over several lines and in a code span."""
 
 
 class MarkdownInput(Model):
@@ -102,7 +104,7 @@ class MarkdownRole:
                 "context": _context(asked.context),
                 "files": prompting.file_texts(asked.files, call.roots, "files", "file"),
                 "results": prompting.results(call),
-                "promise": "" if self.access == "read" else PROMISE,
+                "promise": PROMISE if self.tools is None or self.access != "read" else "",
             },
         )
         return Question(
@@ -110,24 +112,22 @@ class MarkdownRole:
         )
 
     async def verify(self, call: AgentCall, answer: Answer) -> Answer:
-        """The answer, with the files that it lists.
+        """The answer, with the files that it lists: the engine looks for them.
 
-        Raises `AgentError` (`unverified`) for an empty one, and for a file that is not there.
+        Raises `AgentError`: `unverified` for an empty one, `bad_output` for a list that is none.
         """
         text = answer.output.get("text")
         if not isinstance(text, str):
             return answer
         if not text.strip():
             raise AgentError(ErrorType.UNVERIFIED, f"agent {self.name!r} gave an empty answer")
-        found = list(_PROMISED.finditer(text))
-        if not found:
-            return answer
-        output = {
-            **answer.output,
-            "text": _PROMISED.sub("", text).strip(),
-            "files_written": _absolute(found[-1]["list"], call.workspace),
-        }
-        return Answer(output, answer.warnings, answer.session)
+        claimed = answer.output.get("files_written")
+        paths = list(claimed) if isinstance(claimed, list) else []
+        for found in _PROMISED.finditer(text):
+            paths += _paths(found["list"])
+        written = [str(call.workspace / str(path)) for path in dict.fromkeys(paths)]
+        told = {"text": _PROMISED.sub("", text).strip(), "files_written": written}
+        return Answer({**answer.output, **told}, answer.warnings, answer.session)
 
 
 def _context(context: JsonObject) -> str:
@@ -138,7 +138,7 @@ def _context(context: JsonObject) -> str:
     return prompting.given("context", orjson.dumps(context, option=orjson.OPT_INDENT_2).decode())
 
 
-def _absolute(listed: str, workspace: Path) -> list[str]:
+def _paths(listed: str) -> list[str]:
     """The paths in a promise. Raises `AgentError`."""
     import orjson
 
@@ -152,4 +152,4 @@ def _absolute(listed: str, workspace: Path) -> list[str]:
             f"the list after FILES_WRITTEN is no JSON list of paths: {listed[:200]}",
             hint='write FILES_WRITTEN: ["/path/one"]',
         )
-    return [str(workspace / path) for path in paths]
+    return paths

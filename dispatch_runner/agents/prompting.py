@@ -114,8 +114,9 @@ def results(call: AgentCall) -> str:
 
 
 def _shown(output: JsonObject) -> str:
-    if output.keys() == {"text"} and isinstance(output["text"], str):
-        return output["text"]
+    text = output.get("text")
+    if isinstance(text, str) and not any(output[name] for name in output if name != "text"):
+        return text
     import orjson
 
     return orjson.dumps(output, option=orjson.OPT_INDENT_2).decode()

@@ -168,15 +168,12 @@ class Session:
     # its mode and its model
 
     async def _choose_mode(self, state: JsonObject) -> str | None:
-        """The mode to work in, as far as the agent has modes: one that only reads where it must not
-        change anything, and another one where it may."""
+        """The mode to work in, as far as the agent has modes: one that only reads where nothing may be
+        changed, else one that asks."""
         choice = _modes(state, self._id) or _option(state, "mode", self._id)
         if choice is None:
             return None
-        only_reads = self._turn.policy.only_reads
-        if not only_reads and _plain(str(choice.current)) not in map(_plain, MODES[True]):
-            return str(choice.current)
-        found = (choice.find(name) for name in MODES[only_reads])
+        found = (choice.find(name) for name in MODES[self._turn.policy.only_reads])
         return await self._set(choice, next((value for value in found if value), None))
 
     async def _choose_model(self, state: JsonObject, question: Question) -> str | None:

@@ -5,9 +5,17 @@ import re
 from dispatch_runner.protocols import Access, Question
 from dispatch_runner.settings.values import BackendOptions
 
+NETWORK = (
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE",
+)  # fmt: skip
+"""Variables without which some machines reach no provider."""
+
 _LEVELS: tuple[Access, ...] = ("read", "edit", "execute")
 _EDITING = frozenset({"Edit", "MultiEdit", "NotebookEdit", "Write"})
-_CLAUDE = re.compile(r"(?i)(?:anthropic/)?claude|(?:default|haiku|inherit|opus\w*|sonnet)\b|fable\b")
+_CLAUDE = re.compile(
+    r"(?i)(?:anthropic/)?claude|(?:default|haiku|inherit|opus\w*|sonnet)\b|fable\b"
+)
 
 
 def access_of(options: BackendOptions, question: Question) -> Access:

@@ -143,8 +143,7 @@ class ClaudeCodeBackend:
                 exceeded.append(what)
                 within_budget.cancel()
 
-            run = ClaudeRun(call, over_budget)
-            run.resumed = session is not None
+            run = ClaudeRun(call, over_budget, resumed=session is not None)
             try:
                 completed = await self._program.run(
                     list(self._arguments(question, call, session)),

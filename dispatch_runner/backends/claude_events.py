@@ -28,17 +28,19 @@ class ApiFailure(NamedTuple):
 class ClaudeRun:
     """Reads the events of one run. Tells the call's meter and log as they come."""
 
-    def __init__(self, call: AgentCall, over_budget: Callable[[str], None]) -> None:
+    def __init__(
+        self, call: AgentCall, over_budget: Callable[[str], None], *, resumed: bool
+    ) -> None:
         """
         Args:
             call: for which the program runs.
-            over_budget: called once the run consumed more than the call may, with what.
+            over_budget: called with what the run consumed above what the call may.
+            resumed: an earlier session goes on: some sums of the result are those of the session.
         """
         self.result: JsonObject | None = None
         """The event that ends the run, where there was one."""
         self.session: str | None = None
-        self.resumed = False
-        """Whether an earlier session went on: sums of the result are those of the session then."""
+        """By which it can be continued; null when it is not kept."""
         self.api_failure = ApiFailure()
         self.quota_resets_at: float | None = None
         """Seconds since 1970."""
@@ -47,6 +49,7 @@ class ClaudeRun:
         """Seconds that the program waited before it asked its provider again, the last time."""
         self._call = call
         self._tally = Tally(call, over_budget)
+        self._resumed = resumed
         self._open_tools: set[str] = set()
 
     def on_event(self, event: JsonObject) -> None:
@@ -58,15 +61,15 @@ class ClaudeRun:
 
     def settle(self) -> None:
         """The program has ended: what it consumed is told in full, its cost if it is known."""
-        self._tally.settle(self.result, resumed=self.resumed)
+        self._tally.settle(self.result, resumed=self._resumed)
 
     def _system(self, event: JsonObject) -> None:
         subtype = event.get("subtype")
         if subtype == "init":
-            self.session = text_or_none(event.get("session_id"))
+            self._keep_session(event)
             self._call.log.tell(
                 "session",
-                session=self.session,
+                session=event.get("session_id"),
                 model=event.get("model"),
                 version=event.get("claude_code_version"),
                 tools=event.get("tools"),
@@ -75,6 +78,11 @@ class ClaudeRun:
             self._retry(event)
         elif subtype == "permission_denied":
             self._call.log.tell("denied", tool=event.get("tool_name"))
+
+    def _keep_session(self, event: JsonObject) -> None:
+        session = event.get("session_id")
+        if isinstance(session, str) and self._call.output_prefix is not None:
+            self.session = session
 
     def _retry(self, event: JsonObject) -> None:
         status, delay = event.get("error_status"), event.get("retry_delay_ms")
@@ -107,14 +115,17 @@ class ClaudeRun:
     def _assistant(self, event: JsonObject) -> None:
         message = mapping(event.get("message"))
         if event.get("is_api_error_message") or event.get("error"):
-            error, detail = event.get("error"), event.get("api_error")
-            self.api_failure = ApiFailure(text_or_none(error) or "", text_or_none(detail) or "")
+            self.api_failure = ApiFailure(
+                str(event.get("error") or ""), str(event.get("api_error") or "")
+            )
             return
         self._tally.message(message)
         for block in blocks(message):
             if block.get("type") == "tool_use" and block.get("name") != OUTPUT_TOOL:
                 self._open_tools.add(str(block.get("id")))
-                self._call.log.tell("tool", tool=block.get("name"), input=excerpt(block.get("input")))
+                self._call.log.tell(
+                    "tool", tool=block.get("name"), input=excerpt(block.get("input"))
+                )
 
     def _user(self, event: JsonObject) -> None:
         for block in blocks(mapping(event.get("message"))):
@@ -125,7 +136,7 @@ class ClaudeRun:
 
     def _end(self, event: JsonObject) -> None:
         self.result = event
-        self.session = text_or_none(event.get("session_id")) or self.session
+        self._keep_session(event)
         self._open_tools.clear()
         self._call.log.tell(
             "end",
@@ -272,7 +283,3 @@ def excerpt(value: Any) -> str:
 def mapping(value: Any) -> JsonObject:
     """The value if it is an object; else an empty one."""
     return value if isinstance(value, dict) else {}
-
-
-def text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

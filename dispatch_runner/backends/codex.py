@@ -1,18 +1,19 @@
 """OpenAI's Codex as an agent: its command line without a terminal, `codex exec --json`."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 from dispatch_runner.backends.agent_program import AgentProgram
-from dispatch_runner.backends.choices import access_of, model_of, prompt_with_system
+from dispatch_runner.backends.choices import NETWORK, access_of, model_of, prompt_with_system
 from dispatch_runner.backends.codex_record import SessionRecord
 from dispatch_runner.backends.codex_turn import Turn
 from dispatch_runner.backends.following import looking
 from dispatch_runner.backends.prices import unknown_price
+from dispatch_runner.backends.programs import leftovers
 from dispatch_runner.backends.spending import Spending
+from dispatch_runner.backends.strict_schema import is_strict
 from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of
 from dispatch_runner.models import JsonObject
 from dispatch_runner.process import MARKER
@@ -20,7 +21,7 @@ from dispatch_runner.protocols import Access, AgentCall, Answer, PromptedRole, Q
 from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT
 from dispatch_runner.settings.values import BackendOptions
 
-CREDENTIALS = ("CODEX_API_KEY", "CODEX_HOME", "OPENAI_API_KEY")
+CREDENTIALS = ("CODEX_API_KEY", "CODEX_HOME", "OPENAI_API_KEY", *NETWORK)
 INSTALL = "npm install -g @openai/codex"
 SANDBOXES: Mapping[Access, str] = {
     "read": "read-only",
@@ -34,9 +35,170 @@ QUIET = (
     "features.plugins=false",
     'approval_policy="never"',
     "project_doc_max_bytes=0",  # AGENTS.md of the repository
-    "shell_environment_policy.inherit=\"all\"",
+    'shell_environment_policy.inherit="all"',
 )
-TOOLS_SEE = (*DEFAULT_ENVIRONMENT, "LOGNAME", "SHELL", "TERM", "DISPATCH_RUNNER_*", "TRACEPARENT", MARKER)
+TOOLS_SEE = (
+    *DEFAULT_ENVIRONMENT,
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "DISPATCH_RUNNER_*",
+    "TRACEPARENT",
+    MARKER,
+)
 """What commands of the agent see of the environment: no keys."""
+_SANDBOX_SETTINGS: Mapping[Access, tuple[str, ...]] = {
+    "read": (),
+    "edit": (
+        "sandbox_workspace_write.network_access=false",
+        "sandbox_workspace_write.writable_roots=[]",
+        "sandbox_workspace_write.exclude_slash_tmp=true",
+        "sandbox_workspace_write.exclude_tmpdir_env_var=true",
+    ),
+    "execute": ("sandbox_workspace_write.network_access=true",),
+}
 OWN_PROVIDER = "dispatch-runner"
 """The name under which Codex is told of `base_url`."""
+
+
+class CodexBackend:
+    """Asks Codex, once for each round; a repair goes on in the same session.
+
+    Its sandbox keeps the access, also for what its commands start. What it consumed is read from the
+    record that it keeps of the session (`CODEX_HOME/sessions`), while it runs.
+    """
+
+    name = "codex"
+    repairs = True
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.provider = options.provider or "openai"
+        self._options = options
+        key = options.api_key_env
+        self._program = AgentProgram(options, "codex", (*CREDENTIALS, *((key,) if key else ())))
+
+    def unavailable(self, role: Role) -> str | None:
+        """Why it cannot serve this role, or null."""
+        if not hasattr(role, "question"):
+            return f"agent {role.name!r} cannot be put into words"
+        missing = self._program.missing()
+        return f"{missing}: install it with '{INSTALL}'" if missing else None
+
+    def unknown_cost(self, role: Role) -> str | None:
+        """Why the cost of a call will not be known, or null."""
+        return unknown_price(self.provider, self._options.model)
+
+    async def answer(self, role: Role, call: AgentCall) -> Answer:
+        """The answer of one round. Raises `AgentError`.
+
+        When it is cancelled, Codex and all that it started have ended before it returns.
+        """
+        question = cast("PromptedRole", role).question(call)
+        session = call.repair.session if call.repair else None
+        record = SessionRecord(self._home)
+        if session is not None:
+            record.find(session, from_end=True)
+        spending = Spending(call, self._program.name, self.provider, self._options.max_turns)
+        turn = Turn(call, self._program.name, record, spending, resumed=session is not None)
+        with _schema_file(question.schema) as schema:
+            arguments = self._arguments(question, session, schema)
+            prompt = self._prompt(question, call, session, by_words=schema is None)
+            try:
+                completed = await looking(
+                    lambda: self._program.run(
+                        arguments, call, turn.event, stdin=prompt, variables=self._variables
+                    ),
+                    turn.look,
+                )
+            finally:
+                turn.settle()
+        turn.check(completed)
+        return Answer(
+            output_of(turn.text, question, turn.session),
+            [*turn.warnings, *leftovers(completed, self._program.name)],
+            turn.session,
+        )
+
+    def _arguments(self, question: Question, session: str | None, schema: Path | None) -> list[str]:
+        access, model = access_of(self._options, question), model_of(self._options, question)
+        settings = [*QUIET, f"shell_environment_policy.include_only={_toml(TOOLS_SEE)}"]
+        settings += _SANDBOX_SETTINGS[access]
+        settings += self._address()
+        arguments = ["exec", "--json", "--skip-git-repo-check", "--ignore-rules"]
+        arguments += ["--sandbox", SANDBOXES[access]]
+        arguments += [f"--model={model}"] if model else []
+        arguments += [f"--config={setting}" for setting in settings]
+        arguments += ["--output-schema", str(schema)] if schema else []
+        return [*arguments, "resume", session, "-"] if session else [*arguments, "-"]
+
+    def _address(self) -> list[str]:
+        """Of a server other than that which Codex itself is set up for."""
+        if self._options.base_url is None:
+            return []
+        own = {
+            "name": OWN_PROVIDER,
+            "base_url": self._options.base_url,
+            "env_key": self._options.api_key_env or "OPENAI_API_KEY",
+            "wire_api": "responses",
+        }
+        keys = [
+            f"model_providers.{OWN_PROVIDER}.{key}={_toml(value)}" for key, value in own.items()
+        ]
+        retries = ("request_max_retries=0", "stream_max_retries=0")
+        return [
+            f'model_provider="{OWN_PROVIDER}"',
+            *keys,
+            *(f"model_providers.{OWN_PROVIDER}.{each}" for each in retries),
+        ]
+
+    def _prompt(
+        self, question: Question, call: AgentCall, session: str | None, *, by_words: bool
+    ) -> str:
+        prompt = prompt_of(question, call, in_session=session is not None)
+        if session is not None:
+            return prompt
+        if question.schema is not None and by_words:
+            prompt += f"\n\n{asks_for_json(question.schema)}"
+        return prompt_with_system(question, prompt)
+
+    @property
+    def _home(self) -> Path:
+        """Where Codex keeps its sessions."""
+        seen = self._program.environment
+        default = Path(seen.get("HOME", "~")).expanduser() / ".codex"
+        return Path(seen["CODEX_HOME"]) if seen.get("CODEX_HOME") else default
+
+    @property
+    def _variables(self) -> Mapping[str, str]:
+        """The key under the name that Codex looks for, where the operator named another."""
+        key = self._options.api_key_env
+        value = self._program.environment.get(key) if key else None
+        return {"CODEX_API_KEY": value} if value and self._options.base_url is None else {}
+
+
+@contextmanager
+def _schema_file(schema: JsonObject | None) -> Iterator[Path | None]:
+    """The schema in a file, if it is one that the provider takes."""
+    if schema is None or not is_strict(schema):
+        yield None
+        return
+    import tempfile
+
+    import orjson
+
+    with tempfile.NamedTemporaryFile(prefix="dispatch-runner-", suffix=".json") as file:
+        file.write(orjson.dumps(schema))
+        file.flush()
+        yield Path(file.name)
+
+
+def _toml(value: str | tuple[str, ...]) -> str:
+    """As a value of TOML: strings of JSON are strings of TOML, but for one character."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def build(options: BackendOptions) -> CodexBackend:
+    """The backend of an agent."""
+    return CodexBackend(options)

@@ -22,7 +22,7 @@ _FAILED = re.compile(r"(?m)^Process exited with code [1-9]")
 
 
 class Tokens(NamedTuple):
-    """Of one request. The input includes what was read from a cache."""
+    """Of one request. The input is without what was read from a cache."""
 
     input: int
     output: int
@@ -108,12 +108,15 @@ def _days(session: str) -> Iterator[str]:
     yield from dict.fromkeys((f"{local:%Y/%m/%d}", f"{local.astimezone(UTC):%Y/%m/%d}"))
 
 
+def tokens_of(usage: JsonObject) -> Tokens:
+    """As Codex counts them: its input includes what was read from a cache. Raises `KeyError`."""
+    cached = usage.get("cached_input_tokens", 0)
+    return Tokens(usage["input_tokens"] - cached, usage["output_tokens"], cached)
+
+
 def _entries(kind: str, payload: JsonObject) -> Iterator[Entry]:
     if kind == "token_usage_record":
-        usage = payload["usage"]
-        yield Tokens(
-            usage["input_tokens"], usage["output_tokens"], usage.get("cached_input_tokens", 0)
-        )
+        yield tokens_of(payload["usage"])
     elif kind == "turn_context":
         yield Model(str(payload["model"]))
     elif kind == "event_msg" and payload.get("error"):

@@ -1,5 +1,6 @@
 """One turn of Codex: what its events and its record say, and what that amounts to."""
 
+from contextlib import suppress
 from typing import Any
 
 from dispatch_runner.backends.codex_record import (
@@ -10,6 +11,7 @@ from dispatch_runner.backends.codex_record import (
     Returned,
     SessionRecord,
     Tokens,
+    tokens_of,
 )
 from dispatch_runner.backends.failures import provider_failure
 from dispatch_runner.backends.programs import evidence, last_line
@@ -39,7 +41,13 @@ class Turn:
     """Of one run of the program. `event` is called with what it prints, `look` from time to time."""
 
     def __init__(
-        self, call: AgentCall, program: str, record: SessionRecord, spending: Spending, *, resumed: bool
+        self,
+        call: AgentCall,
+        program: str,
+        record: SessionRecord,
+        spending: Spending,
+        *,
+        resumed: bool,
     ) -> None:
         self.session: str | None = None
         self.text = ""
@@ -79,6 +87,8 @@ class Turn:
                 self._error((event.get("error") or {}).get("message"))
             case "error":
                 self._error(event.get("message"))
+            case _:
+                pass
         self._call.meter.pulse(working=self._at_work > 0)
 
     def look(self) -> None:
@@ -91,16 +101,14 @@ class Turn:
 
     def settle(self) -> None:
         """Counts what the record has not said. The program has ended."""
-        try:
+        with suppress(AgentError):  # it has ended already
             self.look()
-        except AgentError:
-            pass  # it has ended already
         if self._spending.requests or self._completed is None:
             return
-        if self._resumed:  # it tells the sum of the whole session
-            self._spending.told(Usage())
-        else:
-            self._spending.told(self._sum(self._completed))
+        with suppress(KeyError):
+            # resumed, it tells the sum of the whole session
+            tokens = None if self._resumed else tokens_of(self._completed)
+            self._spending.told(Usage(*tokens) if tokens else Usage())
 
     def check(self, completed: Completed) -> None:
         """Raises `AgentError` unless the turn came to a good end."""
@@ -214,11 +222,6 @@ class Turn:
             f"{message}: {cut(said, INPUT_LIMIT)}" if said else message,
             details=evidence(completed),
             session=self.session,
-        )
-
-    def _sum(self, usage: JsonObject) -> Usage:
-        return Usage(
-            usage.get("input_tokens"), usage.get("output_tokens"), usage.get("cached_input_tokens")
         )
 
 

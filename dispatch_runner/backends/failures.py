@@ -15,34 +15,47 @@ _QUOTA = re.compile(
     r"|usage limit|spend(?:ing)?.?limit|insufficient.{0,10}(?:quota|credit|balance|funds)"
     r"|credit balance|billing.{0,12}limit"
 )
-_STATUS = re.compile(r"(?i)\b(?:status(?:[ _]?code)?|http(?:/[\d.]+)?|\"code\")\W{0,4}([45]\d\d)(?!\d)")
-_WORDS = tuple(
-    (re.compile(f"(?i){words}"), kind)
-    for words, kind in (
+_STATUS = re.compile(
+    r"(?i)\b(?:status(?:[ _]?code)?|http(?:/[\d.]+)?|\"code\")\W{0,4}([45]\d\d)(?!\d)"
+)
+_WORDS: tuple[tuple[re.Pattern[str], ErrorType], ...] = tuple(
+    (re.compile(f"(?i){'|'.join(words)}"), kind)
+    for kind, words in (
         (
-            r"api.?key|unauthori[sz]ed|not logged in|log ?in|authenticat|credentials|forbidden"
-            r"|invalid auth|missing environment variable",
             ErrorType.AUTH,
+            (
+                r"api.?key", r"unauthori[sz]ed", r"log(?:ged)? ?in\b", "authenticat", "credentials",
+                "forbidden", "invalid auth", "missing environment variable",
+            ),
         ),
-        (r"rate.?limit|too many requests|resource.?exhausted", ErrorType.RATE_LIMITED),
+        (ErrorType.RATE_LIMITED, ("rate.?limit", "too many requests", "resource.?exhausted")),
         (
-            r"overloaded|at capacity|high demand|service unavailable|internal server error",
             ErrorType.OVERLOADED,
+            (
+                "overloaded", "at capacity", "high demand", "service unavailable",
+                "internal server error",
+            ),
         ),
         (
-            r"econn\w+|enotfound|eai_again|etimedout|fetch failed|unable to connect|cannot connect"
-            r"|waiting for network|connection (?:failed|refused|reset|error)|stream disconnected"
-            r"|error sending request|socket|timed out",
             ErrorType.UNAVAILABLE,
+            (
+                r"econn\w+", "enotfound", "eai_again", "etimedout", "fetch failed",
+                "(?:unable|failed) to connect", "cannot connect", "waiting for network",
+                "connection (?:failed|refused|reset|error)", "stream disconnected",
+                "error sending request", "socket", "timed out",
+            ),
         ),
         (
-            r"(?:prompt|context|input).{0,20}(?:too long|length|exceed)|context_length"
-            r"|model.{0,60}(?:not (?:found|exist|supported)|invalid)|unknown model"
-            r"|invalid_request|invalid_argument|invalid_json_schema",
             ErrorType.INVALID_INPUT,
+            (
+                "(?:prompt|context|input).{0,20}(?:too long|length|exceed)", "context_length",
+                "model.{0,60}(?:not (?:found|exist|supported)|invalid)", "unknown model",
+                "invalid_request", "invalid_argument",
+            ),
         ),
     )
-)
+)  # fmt: skip
+"""The first that fits counts."""
 _HINTS = {
     ErrorType.AUTH: "log in with the program itself, or name the variable of the key in api_key_env",
     ErrorType.RATE_LIMITED: "run fewer tasks of this provider at once",
@@ -50,7 +63,9 @@ _HINTS = {
     ErrorType.UNAVAILABLE: "check the network, and base_url where one is set",
     ErrorType.INVALID_INPUT: "the provider did not accept the request: check the model's name, or give less",
 }
-_QUOTA_HINT = "the account's quota is used up: see the provider's billing page, or wait for its reset"
+_QUOTA_HINT = (
+    "the account's quota is used up: see the provider's billing page, or wait for its reset"
+)
 _AFTER = re.compile(r"(?i)(?:retry|try again) (?:after|in) (\d+(?:\.\d+)?) ?(ms|s\b|sec|m\b|min|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _AT = re.compile(
@@ -77,7 +92,11 @@ def provider_failure(
     """
     status = status or _status_in(said)
     kind = _by_status(status, said) if status else _by_words(said)
-    quota = exhausted or status == 402 or (kind in {None, ErrorType.RATE_LIMITED} and bool(_QUOTA.search(said)))
+    quota = (
+        exhausted
+        or status == 402
+        or (kind in {None, ErrorType.RATE_LIMITED} and bool(_QUOTA.search(said)))
+    )
     if quota:
         kind = ErrorType.RATE_LIMITED
     kind = kind or ErrorType.CRASHED
@@ -129,12 +148,10 @@ def _resets_at(said: str) -> float | None:
         return None
     month, day, year, clock, half = found.groups()
     now = datetime.now().astimezone()
+    date = f"{month} {day} {year}" if month else f"{now:%b %d %Y}"
     try:
-        at = datetime.strptime(f"{clock} {half.upper()}", "%I:%M %p").time()  # noqa: DTZ007
-        date = datetime.strptime(f"{month} {day} {year}", "%b %d %Y").date() if month else now.date()  # noqa: DTZ007
+        when = datetime.strptime(f"{date} {clock} {half}", "%b %d %Y %I:%M %p")  # noqa: DTZ007 - local
     except ValueError:
         return None
-    when = datetime.combine(date, at, now.tzinfo)
-    if when < now and not month:
-        when += timedelta(days=1)
-    return when.timestamp()
+    when = when.astimezone()
+    return (when if month or when > now else when + timedelta(days=1)).timestamp()

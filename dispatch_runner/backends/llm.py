@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 CLOSING_SECONDS = 2.0
 """How long the farewell of connections may take."""
 
+MARGIN_SECONDS = 5.0
+"""How much longer than the attempt a server may be silent, so that the attempt's limit decides."""
+
 MOST_SESSIONS = 32
 """Conversations that are remembered, in memory, in case that one is continued."""
 
@@ -109,7 +112,7 @@ class LlmBackend:
         """On connections of its own: what is shared by calls would have to be closed by one of them."""
         from dispatch_runner.backends.llm_run import Asked, ask
 
-        client = http_client(call.timeout_seconds)
+        client = http_client(call.timeout_seconds + MARGIN_SECONDS)
         try:
             asked = Asked(question, prompt, history, tools, self._options.max_turns)
             return await ask(build_model(model, self._options, client), asked, call)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from pydantic_ai import exceptions as ai
 
@@ -103,6 +103,8 @@ def _said(error: Exception) -> str:
         message = found.get("message")
         if isinstance(message, str) and message.strip():
             return message.strip()[:EXCERPT]
+    if isinstance(error, ai.ModelConnectionError):
+        error = _root(error)  # the libraries around it only say that there is one
     said = getattr(error, "message", "") or str(error) or type(error).__name__
     return str(said).partition(ADVICE)[0][:EXCERPT]
 
@@ -124,9 +126,17 @@ def _details(error: Exception, model: str) -> JsonObject:
         details["status"] = error.status_code
     if body := getattr(error, "body", None):
         details["body"] = str(body)[:EXCERPT]
-    if error.__cause__ is not None:
-        details["cause"] = (str(error.__cause__) or type(error.__cause__).__name__)[:EXCERPT]
+    root = _root(error)
+    if root is not error:
+        details["cause"] = f"{type(root).__name__}: {root}"[:EXCERPT]
     return details
+
+
+def _root(error: Exception) -> Exception:
+    """What it began with."""
+    while isinstance(error.__cause__ or error.__context__, Exception):
+        error = cast("Exception", error.__cause__ or error.__context__)
+    return error
 
 
 def _quota_until(error: Exception) -> float | None:

@@ -102,7 +102,7 @@ async def _run(model: Model, asked: Asked, call: AgentCall, watch: Watch) -> Rou
     result = await agent.run(
         asked.prompt,
         message_history=asked.history or None,
-        model_settings=ModelSettings(max_retries=0, timeout=call.timeout_seconds),
+        model_settings=ModelSettings(max_retries=0),
         usage_limits=UsageLimits(request_limit=None),  # kept by the watch, before each request
         event_stream_handler=watch.heed,
     )

@@ -24,7 +24,7 @@ class OfflineBackend:
         # Not isinstance: a runtime protocol takes 20 us, and this is asked for every call.
         if hasattr(role, "solve"):
             return None
-        return f"agent {role.name!r} has no offline answer"
+        return f"agent {role.name!r} has no offline answer: choose a backend, as with --backend"
 
     async def answer(self, role: Role, call: AgentCall) -> Answer:
         """The role's own answer. Raises what the role raises."""

@@ -12,8 +12,8 @@ def cost_of(provider: str, model: str | None, usage: Usage) -> float | None:
     Args:
         provider: by its name here, such as `openai`, `google`, `anthropic`.
         model: as the provider calls it.
-        usage: of one request, where the price depends on its size; `input_tokens` includes those
-            that were read from a cache.
+        usage: of one request, where the price depends on its size. What was read from a cache counts
+            in `cache_read_tokens` only.
     """
     if model is None or usage.input_tokens is None or usage.output_tokens is None:
         return None
@@ -44,8 +44,8 @@ def _price(
     from genai_prices import calc_price
 
     tokens = Tokens(
-        input_tokens=input_tokens,
+        input_tokens=input_tokens + cache_read_tokens,
         output_tokens=output_tokens,
-        cache_read_tokens=min(cache_read_tokens, input_tokens),
+        cache_read_tokens=cache_read_tokens,
     )
     return float(calc_price(tokens, model, provider_id=provider).total_price)

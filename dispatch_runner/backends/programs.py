@@ -84,3 +84,10 @@ def last_line(completed: Completed) -> str:
     """The last line that the program wrote to stderr; empty if there is none."""
     tail = ESCAPE_SEQUENCE.sub("", completed.stderr.tail(TAIL_LIMIT))
     return tail.rstrip().rpartition("\n")[2].strip()
+
+
+def leftovers(completed: Completed, program: str) -> list[str]:
+    """A warning when the program left processes behind, else none."""
+    if not completed.leftovers:
+        return []
+    return [f"{program!r} left {completed.leftovers} processes behind; they were ended"]

@@ -41,7 +41,7 @@ class Spending:
         """One more request of the program was answered.
 
         Args:
-            input_tokens: with those that were read from a cache.
+            input_tokens: without those that were read from a cache.
             cost_usd: where the program knows it; null: by the price list.
         """
         usage = Usage(input_tokens, output_tokens, cached_tokens, 1)

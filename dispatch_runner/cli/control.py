@@ -60,7 +60,9 @@ def wait_for(wanted: Wanted, timeout: float | None, exit_zero: bool, channel: Ch
     fault, state = _answer(place, channel)
     if heard is not None:
         return Exit[heard]
-    return fault if state is None else _code(state, exit_zero)
+    if state is None:
+        return fault
+    return exit_code(state.status, state.interrupted, exit_zero=exit_zero)
 
 
 def cancel_dispatch(wanted: Wanted, timeout: float, now: bool, channel: Channel) -> int:
@@ -86,14 +88,18 @@ def print_result(wanted: Wanted, shown: "Shown", exit_zero: bool, channel: Chann
     if isinstance(place, int):
         return place
     try:
+        partial = partial_result(place)
         state = state_of(place)
-        if state.status in {"running", "crashed"}:
-            _print_partial(place, state, shown, channel)
-        else:
+        if partial is None:
             _print_whole(place, shown, channel)
+        elif shown == "full":
+            print_document(channel, partial)
+            return exit_code(partial.status, None, exit_zero=exit_zero)
+        elif shown == "summary":
+            print_document(channel, compacted(state))
     except RecordError as error:
         return answer_unwritable(channel, error, _UNREADABLE)
-    return _code(state, exit_zero)
+    return exit_code(state.status, state.interrupted, exit_zero=exit_zero)
 
 
 _UNREADABLE = "the records of this dispatch are damaged or were removed"
@@ -108,15 +114,6 @@ def _print_whole(place: "Place", shown: "Shown", channel: Channel) -> None:
         from dispatch_runner.models.constraints import adapter
 
         print_document(channel, summarised(adapter(Result).validate_json(document)))
-
-
-def _print_partial(
-    place: "Place", state: "DispatchState", shown: "Shown", channel: Channel
-) -> None:
-    if shown == "full":
-        print_document(channel, partial_result(place))
-    elif shown == "summary":
-        print_document(channel, compacted(state))
 
 
 def _tell_to_end(place: "Place", now: bool) -> bool:
@@ -164,7 +161,3 @@ def _next(state: "DispatchState") -> str:
     if state.status == "crashed":
         return f"its process died; what had finished: dispatch-runner result {state.dispatch}"
     return f"the whole result: dispatch-runner result {state.dispatch}"
-
-
-def _code(state: "DispatchState", exit_zero: bool) -> int:
-    return exit_code(state.status, state.interrupted, exit_zero=exit_zero)

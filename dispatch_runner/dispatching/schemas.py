@@ -1,7 +1,8 @@
-"""All schemas of the contract, with those of the built-in agents."""
+"""All schemas of the contract, with those of the built-in agents and of Markdown files."""
 
 from pathlib import Path
 
+from dispatch_runner.agents.markdown import MarkdownRole
 from dispatch_runner.agents.registry import Registry
 from dispatch_runner.models import JsonObject
 from dispatch_runner.preflight.schemas import render, schemas
@@ -11,7 +12,7 @@ from dispatch_runner.settings import Settings
 
 def all_schemas() -> dict[str, JsonObject]:
     """Every schema by name: the same on every machine, whatever the operator defined."""
-    found = schemas(Registry(Settings(cwd=Path("/"))))
+    found = schemas(Registry(Settings(cwd=Path("/"))), {"markdown": MarkdownRole})
     found["event"] = event_schema()
     return dict(sorted(found.items()))
 

@@ -3,15 +3,16 @@
 Tasks that take nothing never come here. See `limits`, `gates` and `budgets` for the rules.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dispatch_runner.clock import Clock
+from dispatch_runner.clock import Clock, utc_text
 from dispatch_runner.engine.budgets import Account, Budgets
 from dispatch_runner.engine.gates import Gates, Report, Shut, Ticket
 from dispatch_runner.engine.limits import Limits, Needs
 from dispatch_runner.engine.runner import Outcome
+from dispatch_runner.events import ProviderHeld
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget
 from dispatch_runner.protocols import Backend
@@ -42,7 +43,16 @@ class Wants:
 class Admission:
     """Limits, gates and budgets of one dispatch."""
 
-    def __init__(self, limits: Limits, gates: Gates, budgets: Budgets, clock: Clock) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        gates: Gates,
+        budgets: Budgets,
+        clock: Clock,
+        report: Callable[[ProviderHeld], None],
+    ) -> None:
+        """`report` is told when a provider begins to hold calls back."""
+        self._report = report
         self.limits = limits
         self.budgets = budgets
         self._gates = gates
@@ -101,13 +111,16 @@ class Admission:
             outcome.resets_at,
         )
         since = wants.ticket.since if wants.ticket else now
-        return self._gates.hear(report, since, now, self._clock.wall())
+        wait = self._gates.hear(report, since, now, self._clock.wall())
+        self._tell_news()
+        return wait
 
     def throttled(self, wants: Wants, provider: str, retry_after: float | None) -> None:
         """An agent was told to slow down in the middle of its work, and waits by itself."""
         now = self._clock.monotonic()
         since = wants.ticket.since if wants.ticket else now
         self._gates.throttled(provider, retry_after, since, now)
+        self._tell_news()
 
     def usable(self, backend: Backend) -> bool:
         """Whether the backend's provider has not refused every further call."""
@@ -135,6 +148,11 @@ class Admission:
         now = self._clock.monotonic()
         return [*self.limits.opened(now), *self._gates.opened(now)]
 
+    def _tell_news(self) -> None:
+        news, self._gates.news = self._gates.news, []
+        for held in news:
+            self._report(held)
+
     def _refused_by_budget(self, account: Account) -> Hashable | Withdrawal | None:
         refusal = self.budgets.reserve(account)
         if refusal == "wait":
@@ -158,10 +176,3 @@ def _shut_out(shut: Shut) -> Withdrawal:
     return Withdrawal(
         f"'{shut.provider}' takes no more calls: {shut.message}{when}", details, False
     )
-
-
-def utc_text(seconds: float) -> str:
-    """A moment for people: RFC 3339 in UTC."""
-    import time
-
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

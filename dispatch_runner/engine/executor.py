@@ -92,6 +92,7 @@ class Executor:
             gates or Gates(),
             budgets or Budgets(Budget(), shares=max_workers),
             self._clock,
+            self._report,
         )
         self._fail_fast = fail_fast
         self.graph = Graph()

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
+from dispatch_runner.events import ProviderHeld
 from dispatch_runner.models import ErrorType, TaskStatus
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -97,6 +98,9 @@ class _Gate:
 class Gates:
     """The gates of all providers of a dispatch."""
 
+    news: list[ProviderHeld]
+    """What began to be held since somebody cleared this list."""
+
     def __init__(
         self,
         *,
@@ -112,6 +116,7 @@ class Gates:
         self._uniform = uniform or _uniform
         self._gates: dict[str, _Gate] = {}
         self._waiting: set[str] = set()
+        self.news = []
 
     def shut(self, provider: str | None) -> Shut | None:
         """Why the provider takes no further call, or null."""
@@ -164,14 +169,20 @@ class Gates:
         if report.exhausted:
             return self._exhausted(gate, report, now, wall)
         if report.error in THROTTLES:
-            return self.throttled(report.provider, report.retry_after, since, now)
+            cause = report.message or str(report.error)
+            return self.throttled(report.provider, report.retry_after, since, now, cause)
         if report.status is TaskStatus.SUCCESS or report.error not in SILENT:
             gate.pauses, gate.trying = 0, False
             gate.allowed += 1 / max(1.0, gate.allowed)
         return None
 
     def throttled(
-        self, provider: str, retry_after: float | None, since: float, now: float
+        self,
+        provider: str,
+        retry_after: float | None,
+        since: float,
+        now: float,
+        cause: str = "it was asked too much",
     ) -> float:
         """The provider was asked too much. Returns the seconds that everybody waits now."""
         gate = self._gate(provider)
@@ -181,6 +192,8 @@ class Gates:
             gate.paused_since = now
             most = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (gate.pauses - 1))
             self._pause(gate, now + max(self._uniform(most / 2, most), retry_after or 0.0))
+            wait = max(0.0, gate.paused_until - now)
+            self.news.append(ProviderHeld(provider, cause, wait, None))
         elif retry_after:
             self._pause(gate, now + retry_after)
         return max(0.0, gate.paused_until - now)
@@ -198,19 +211,20 @@ class Gates:
 
     def _exhausted(self, gate: _Gate, report: Report, now: float, wall: float) -> float | None:
         assert report.provider is not None
+        held = ProviderHeld(report.provider, report.message, None, report.resets_at)
         if not self.waits_for_reset or report.error is ErrorType.AUTH:
-            gate.shut = gate.shut or Shut(
-                report.provider,
-                report.error or ErrorType.RATE_LIMITED,
-                report.message,
-                report.resets_at,
-            )
+            if gate.shut is None:
+                cause = report.error or ErrorType.RATE_LIMITED
+                gate.shut = Shut(report.provider, cause, report.message, report.resets_at)
+                self.news.append(held)
             return None
         reset = report.resets_at
         wait = report.retry_after or BLIND_PAUSE_SECONDS
         if reset is not None:
             wait = max(0.0, reset - wall) + RESET_MARGIN_SECONDS
         gate.paused_since = now
+        if now + wait > gate.paused_until:
+            self.news.append(held._replace(seconds=wait))
         self._pause(gate, now + wait)
         return wait
 

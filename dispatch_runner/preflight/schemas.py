@@ -3,7 +3,7 @@
 Descriptions are the docstrings of classes and attributes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -33,14 +33,15 @@ _OURS: dict[str, tuple[str, Any, JsonSchemaMode]] = {
 }
 
 
-def schemas(agents: Agents) -> dict[str, JsonObject]:
+def schemas(agents: Agents, others: Mapping[str, object] | None = None) -> dict[str, JsonObject]:
     """Every schema by name; a schema's file is `<name>.schema.json`.
 
     Agents whose role has an `input_model` or `output_model` (a pydantic model or null) add
-    `<agent>-input` and `<agent>-output`.
+    `<agent>-input` and `<agent>-output`; so do other roles that have no agent of their own.
     """
     found = {name: _schema(*document) for name, document in _OURS.items()}
-    for name, model, mode in _of_agents(agents):
+    made = {name: agent.role for name in agents.names() if (agent := agents.get(name))}
+    for name, model, mode in _of_roles({**made, **(others or {})}):
         found[name] = _schema(name, model, mode)
     return found
 
@@ -52,14 +53,13 @@ def render(schema: JsonObject) -> bytes:
     return orjson.dumps(schema, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def _of_agents(agents: Agents) -> Iterator[tuple[str, Any, JsonSchemaMode]]:
-    for name in agents.names():
-        agent = agents.get(name)
+def _of_roles(roles: Mapping[str, object]) -> Iterator[tuple[str, Any, JsonSchemaMode]]:
+    for name, role in roles.items():
         for attribute, suffix, mode in (
             ("input_model", "input", "validation"),
             ("output_model", "output", "serialization"),
         ):
-            model = getattr(agent.role, attribute, None) if agent else None
+            model = getattr(role, attribute, None)
             if model is not None:
                 yield f"{name}-{suffix}", model, mode  # type: ignore[misc]
 

@@ -7,12 +7,12 @@ import os
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -32,7 +32,7 @@ from dispatch_runner.records.folder import OPEN_FOLDER, Folder, reason
 from dispatch_runner.records.journal import JOURNAL_NAME, is_locked, load
 from dispatch_runner.records.names import OUTPUT_SUFFIX
 from dispatch_runner.records.register import Place, registered
-from dispatch_runner.records.run_folder import RESULT_NAME
+from dispatch_runner.records.run_folder import RESULT_NAME, STAMP_LENGTH
 
 LISTED = 50
 """Running and unsuccessful tasks that a state lists at most."""
@@ -62,7 +62,7 @@ def find(dispatch: str | None, trace_dir: Path, environ: Mapping[str, str]) -> P
     if dispatch is None:
         if not (here or elsewhere):
             raise RecordError("find a dispatch in", trace_dir, "there is none; see --trace-dir")
-        return (here or elsewhere)[0]
+        return _newest(here or elsewhere)
     known = {place.name: place for place in (*elsewhere, *here)}
     found = store.matching(known, dispatch) or _of_correlation(known.values(), dispatch)
     if not found:
@@ -88,7 +88,10 @@ def state_of(place: Place) -> DispatchState:
     """
     records = _Records.read(place)
     index, tasks = records.index, records.tasks
-    now = [task for task in tasks.values() if task.status == "running"]
+    now = sorted(
+        (task for task in tasks.values() if task.status == "running"),
+        key=lambda task: task.started or 0.0,
+    )
     failed = sorted(
         (t for t in tasks.values() if t.status not in {*_UNSETTLED, "success"}),
         key=lambda task: _CAUSES_FIRST.get(task.status, len(_CAUSES_FIRST)),
@@ -122,14 +125,17 @@ def result_bytes(place: Place) -> bytes:
         raise RecordError("read", place.run_folder / RESULT_NAME, reason(error)) from error
 
 
-def partial_result(place: Place) -> PartialResult:
+def partial_result(place: Place) -> PartialResult | None:
     """What is known of a dispatch that has not ended: the whole result of every task that has.
+
+    Null when the dispatch has ended, perhaps just now.
 
     Raises:
         RecordError: its records cannot be read.
     """
     records = _Records.read(place)
-    status: Literal["running", "crashed"] = "running" if records.status == "running" else "crashed"
+    if records.status not in {"running", "crashed"}:
+        return None
     results: list[TaskResult | UnsettledTask] = []
     warnings = [records.warning] if records.warning else []
     for task in records.tasks.values():
@@ -139,7 +145,7 @@ def partial_result(place: Place) -> PartialResult:
             task.status = "lost"
         results.append(result or UnsettledTask(task.task_id, task.agent, task.status))  # type: ignore[arg-type]
     return PartialResult(
-        status=status,
+        status=records.status,
         correlation_id=records.index.get("correlation_id"),
         results=results,
         tasks=_counts(records.tasks),
@@ -169,25 +175,26 @@ class _Records:
     index: JsonObject
     status: Any
     interrupted: Interruption | None
-    tasks: dict[str, _Task]
-    stopping: bool
-    pid: int | None
-    last: JsonObject | None
+    tasks: dict[str, _Task] = field(default_factory=dict)
+    stopping: bool = False
+    pid: int | None = None
+    last: JsonObject | None = None
     """The last record of the journal of a dispatch that has not ended."""
-    warning: str | None
+    warning: str | None = None
 
     @classmethod
     def read(cls, place: Place) -> "_Records":
         index = store.show(place.trace_dir, place.name)
-        tasks = {
-            t["task_id"]: _Task(t["task_id"], t["agent"], t["status"], t["trace_file"])
-            for t in index.get("tasks", ())
-        }
-        found = cls(
-            index, index["status"], index.get("interrupted"), tasks, False, None, None, None
-        )
-        if found.status in {"running", "crashed"}:
-            found._follow(place)
+        try:
+            found = cls(index, index["status"], index["interrupted"])
+            for task in index["tasks"]:
+                name = task["task_id"]
+                found.tasks[name] = _Task(name, task["agent"], task["status"], task["trace_file"])
+            if found.status in {"running", "crashed"}:
+                found._follow(place)
+        except (KeyError, TypeError, ValueError) as error:
+            file = f"{place.run_folder}.json"
+            raise RecordError("read", file, f"it is not as we write it: {error!r}") from error
         return found
 
     def _follow(self, place: Place) -> None:
@@ -227,13 +234,15 @@ class _Records:
         total = self.index.get("total_time_ms")
         if total is not None:
             return float(total) / 1000
-        start = _seconds(self.index["dispatch_timestamp"])
-        end = (
-            time.time()
-            if self.status == "running" or self.last is None
-            else _seconds(self.last["time"])
-        )
-        return max(end - start, 0.0)
+        died = self.last if self.status != "running" else None
+        end = _seconds(died["time"]) if died else time.time()
+        return max(end - _seconds(self.index["dispatch_timestamp"]), 0.0)
+
+
+def _newest(places: Sequence[Place]) -> Place:
+    """Names tell the second; within one, the index tells more."""
+    same_second = (p for p in places if p.name[:STAMP_LENGTH] == places[0].name[:STAMP_LENGTH])
+    return max(same_second, key=lambda place: store.entry(*place).dispatch_timestamp or "")
 
 
 def _existing(place: Place) -> Place:
@@ -288,7 +297,10 @@ def _trace(place: Place, task: _Task) -> JsonObject | None:
         and (len(text), f"{zlib.crc32(text):08x}") != (record["bytes"], record["trace_crc"])
     ):
         return None
-    trace: JsonObject = orjson.loads(text)
+    try:
+        trace: JsonObject = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
     return trace
 
 

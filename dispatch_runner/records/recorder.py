@@ -23,6 +23,7 @@ from dispatch_runner.events import (
     DispatchStarted,
     DispatchStopping,
     Event,
+    ProviderHeld,
     TaskFinished,
     TasksAdded,
     TaskStarted,
@@ -81,6 +82,7 @@ class Recorder:
             TasksAdded: self._tasks_added,
             TaskStarted: self._task_started,
             AttemptFailed: self._attempt_failed,
+            ProviderHeld: self._provider_held,
             TaskFinished: self._task_finished,
             DispatchStopping: self._dispatch_stopping,
             DispatchFinished: self._dispatch_finished,
@@ -223,6 +225,14 @@ class Recorder:
         self._journal.append(
             "attempt_failed", encode(event.task_id), event.attempt, orjson.dumps(fields)
         )
+
+    def _provider_held(self, event: ProviderHeld) -> None:
+        fields = {
+            "provider": event.provider,
+            "seconds": event.seconds,
+            "resets_at": event.resets_at,
+        }
+        self._journal.append("provider_held", data=orjson.dumps(fields))
 
     def _task_finished(self, event: TaskFinished) -> None:
         result = event.result

@@ -1,8 +1,8 @@
 """The dispatches of this user on this machine, whatever their trace folders: a link for each.
 
 `$XDG_STATE_HOME/dispatch-runner/dispatches/NAME` is a symbolic link whose text is the path of the run
-folder. It is only ever read, never followed, and one system call makes it: `run` pays some 20
-microseconds. It is a convenience: that it could not be written is no error.
+folder. It is only ever read, never followed, and one system call makes it, whole or not at all: `run`
+pays less than 50 microseconds. It is a convenience: that it could not be written is no error.
 """
 
 import os
@@ -63,14 +63,14 @@ def registered(environ: Mapping[str, str]) -> list[Place]:
     return [place for place in places if place is not None and _is_there(place)]
 
 
-def tidy(environ: Mapping[str, str]) -> None:
-    """Removes links to records that are gone, and all but the newest. Never raises."""
+def tidy(environ: Mapping[str, str], kept: int = KEPT) -> None:
+    """Removes links to records that are gone, and all but the newest so many. Never raises."""
     folder = _folder(environ)
     if folder is None:
         return
     for number, name in enumerate(_names(folder)):
         place = _place(folder, name)
-        if number >= KEPT or place is None or not _is_there(place):
+        if number >= kept or place is None or not _is_there(place):
             with suppress(OSError):
                 os.unlink(f"{folder}/{name}")
 

@@ -13,6 +13,9 @@ RESULT_NAME = "result.json"
 RUN_NAME = re.compile(r"dispatch-\d{8}_\d{6}-[0-9a-f]{8}")
 INDEX_NAME = re.compile(rf"({RUN_NAME.pattern})\.json")
 
+STAMP_LENGTH = len("dispatch-20251006_120000")
+"""Characters of a name that tell the second; what follows is chance."""
+
 ATTEMPTS_AT_A_NAME = 100
 
 

@@ -18,7 +18,7 @@ from dispatch_runner.errors import RecordError
 from dispatch_runner.models import JsonObject
 from dispatch_runner.records.folder import OPEN_FOLDER, READ, Folder, reason
 from dispatch_runner.records.journal import JOURNAL_NAME, is_locked
-from dispatch_runner.records.run_folder import INDEX_NAME
+from dispatch_runner.records.run_folder import INDEX_NAME, STAMP_LENGTH
 
 HEAD = re.compile(
     rb'\{"correlation_id":(?P<correlation_id>"(?:[^"\\]|\\.)*")'
@@ -55,7 +55,9 @@ def list_dispatches(trace_dir: Path) -> list[Entry]:
         RecordError: the folder cannot be read.
     """
     with _open(trace_dir) as folder:
-        return [_entry(folder, name) for name in _names(folder)]
+        found = [_entry(folder, name) for name in _names(folder)]
+    found.sort(key=lambda e: (e.name[:STAMP_LENGTH], e.dispatch_timestamp or ""), reverse=True)
+    return found
 
 
 def names(trace_dir: Path) -> list[str]:
@@ -83,9 +85,11 @@ def show(trace_dir: Path, dispatch: str, task_id: str | None = None) -> JsonObje
     """
     with _open(trace_dir) as folder:
         name = _resolve(folder, dispatch)
+        status = _entry(folder, name).status
         index = _load(folder, f"{name}.json")
         if task_id is None:
-            return {**index, "status": _entry(folder, name).status}
+            ended = index.get("status") != "running"  # perhaps since we looked
+            return index if ended else {**index, "status": status}
         try:
             with folder.open_folder(name) as run:
                 return _load(run, _trace_name(folder, name, index, task_id))
@@ -123,7 +127,7 @@ def prune(
         doomed = set(found[keep:] if keep is not None else ())
         if older_than is not None:
             limit = _stamp((time.time() if now is None else now) - older_than)
-            doomed.update(name for name in found if name[:24] < limit)
+            doomed.update(name for name in found if name[:STAMP_LENGTH] < limit)
         if max_bytes is not None:
             doomed.update(_over(folder, [n for n in found if n not in doomed], max_bytes))
         oldest_first = [name for name in reversed(found) if name in doomed]

@@ -23,6 +23,7 @@ from dispatch_runner.events import (
     DispatchStarted,
     DispatchStopping,
     Event,
+    ProviderHeld,
     TaskDeclared,
     TaskFinished,
     TasksAdded,
@@ -110,6 +111,20 @@ class AttemptFailedLine(TypedDict):
 
 
 @_DOCUMENTED
+class ProviderHeldLine(TypedDict):
+    """A provider asked for less, or for nothing more: no new calls of it start for a while."""
+
+    event: Literal["provider_held"]
+    provider: str
+    cause: str
+    """In words."""
+    seconds: float | None
+    """How long; null: for the rest of the dispatch."""
+    resets_at: float | None
+    """When its quota is there again, where it is known: seconds since 1970."""
+
+
+@_DOCUMENTED
 class TaskFinishedLine(TypedDict):
     """A task settled, perhaps without having started. Its trace is on disk."""
 
@@ -159,6 +174,7 @@ EventLine = (
     | TasksAddedLine
     | TaskStartedLine
     | AttemptFailedLine
+    | ProviderHeldLine
     | TaskFinishedLine
     | DispatchStoppingLine
     | DispatchFinishedLine
@@ -179,6 +195,14 @@ def to_json(event: Event) -> EventLine:
                 "attempt": event.attempt,
                 "error": _error(event.error),
                 "retry_in_ms": round(event.retry_in * 1000, 3),
+            }
+        case ProviderHeld():
+            return {
+                "event": "provider_held",
+                "provider": event.provider,
+                "cause": shortened(event.cause, TEXT_LENGTH),
+                "seconds": event.seconds,
+                "resets_at": event.resets_at,
             }
         case TasksAdded():
             return {"event": "tasks_added", "tasks": [_declared(each) for each in event.tasks]}

@@ -77,10 +77,21 @@ def _header_parts(view: View, now: float) -> list[Part]:
         Part(3, _count(view.running, "running"), "cyan"),
         Part(5, _count(waiting, "waiting"), "dim"),
         Part(1, f"stopping: {view.stopping}" if view.stopping else "", "bold yellow"),
+        Part(2, _held(view, now), "yellow"),
         Part(1, clock_time(elapsed)),
         Part(4, _left(view, elapsed), "dim"),
         Part(6, label(view.correlation_id[:8]), "dim"),
     ]
+
+
+def _held(view: View, now: float) -> str:
+    """Providers that hold calls back now, and for how long."""
+    parts = [
+        f"{label(provider)} held" + ("" if until is None else f" {duration(until - now)}")
+        for provider, until in view.held.items()
+        if until is None or until > now
+    ]
+    return ", ".join(parts)
 
 
 def _count(number: int, noun: str) -> str:

@@ -7,6 +7,7 @@ from dispatch_runner.events import (
     DispatchStarted,
     DispatchStopping,
     Event,
+    ProviderHeld,
     TaskFinished,
     TasksAdded,
     TaskStarted,
@@ -15,7 +16,7 @@ from dispatch_runner.models import TaskResult, TaskStatus
 from dispatch_runner.report.output import LineWriter, Output
 from dispatch_runner.report.summary import summary_lines
 from dispatch_runner.report.tally import Tally
-from dispatch_runner.report.wording import WORD, cause, duration, label, reason
+from dispatch_runner.report.wording import WORD, cause, duration, held, label, reason
 
 LINES_PER_SECOND = 10.0
 BURST = 100
@@ -48,6 +49,8 @@ class Lines:
                 self._finished(event.result, now)
             case AttemptFailed():
                 self._put(now, "retry", event.task_id, _retry(event))
+            case ProviderHeld():
+                self._put(now, "held", event.provider, held(event))
             case DispatchStarted():
                 self._writer.put(
                     f"dispatch {label(event.correlation_id)}: up to {event.max_workers} tasks at once"

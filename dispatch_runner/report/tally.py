@@ -10,6 +10,7 @@ from dispatch_runner.events import (
     DispatchStarted,
     DispatchStopping,
     Event,
+    ProviderHeld,
     TaskFinished,
     TasksAdded,
     TaskStarted,
@@ -55,6 +56,8 @@ class View:
     """The latest errors and timeouts, latest last."""
     others: list[TaskResult]
     """The latest other outcomes, latest last."""
+    held: dict[str, float | None] = field(default_factory=dict)
+    """Until when providers hold calls back; null: for good."""
 
 
 @dataclass(slots=True)
@@ -74,6 +77,8 @@ class Tally:
     """The latest successes, blocked and cancelled tasks."""
     stopping: str | None = None
     """Why new starts have ended, once they have."""
+    held: dict[str, float | None] = field(default_factory=dict)
+    """Until when providers hold calls back; null: for good."""
     result: Result | None = None
     _descriptions: dict[str, str] = field(default_factory=dict)
 
@@ -92,6 +97,9 @@ class Tally:
             case DispatchStarted():
                 self.correlation_id = event.correlation_id
                 self.started_at = now
+            case ProviderHeld():
+                ends = None if event.seconds is None else now + event.seconds
+                self.held[event.provider] = ends
             case DispatchStopping():
                 self.stopping = event.cause or "cancelled"
             case DispatchFinished():
@@ -121,6 +129,7 @@ class Tally:
             len(self.running) - running if room else 0,
             [self.failures[-n] for n in range(failures, 0, -1)],
             [self.others[-n] for n in range(others, 0, -1)],
+            dict(self.held),
         )
 
     def _settle(self, result: TaskResult) -> None:

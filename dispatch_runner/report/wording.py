@@ -1,5 +1,7 @@
 """Words for people: one line, bounded, with nothing in it that a terminal obeys."""
 
+from dispatch_runner.clock import utc_text
+from dispatch_runner.events import ProviderHeld
 from dispatch_runner.models import TaskError, TaskResult, TaskStatus
 
 LABEL_LENGTH = 80
@@ -79,6 +81,14 @@ def reason(result: TaskResult) -> str:
 def cause(error: TaskError) -> str:
     """Type and message: `missing_file: ...`."""
     return f"{error.type}: {one_line(error.message)}"
+
+
+def held(event: ProviderHeld) -> str:
+    """`for 4.0s: 429 slow down`, or that it takes no more calls."""
+    long = "no more calls" if event.seconds is None else f"for {duration(event.seconds)}"
+    reset = event.resets_at
+    when = "" if reset is None else f", resets at {utc_text(reset)}"
+    return f"{long}{when}: {one_line(event.cause)}"
 
 
 def roots(task_ids: tuple[str, ...]) -> str:

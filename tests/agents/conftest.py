@@ -28,21 +28,24 @@ def jail() -> None:
     assert sealed(), "these tests run in a network namespace of their own: `make test-agents`"
 
 
-@pytest.fixture(autouse=True)
-def nothing_left(tmp_path: Path) -> Iterator[None]:
-    """Whatever a test started has ended when it ends: what has not is killed, and fails the test."""
-    yield
-    left = carrying(str(tmp_path))
-    alive = outlive(left, SECONDS_TO_END)
-    kill(alive)
-    assert not alive, f"left running: {[left[pid] for pid in alive]}"
-
-
 @pytest.fixture
 def server() -> Iterator[Callable[..., ModelServer]]:
     """Starts scripted model servers that end with the test: `server([text("done")])`."""
     with ExitStack() as running:
         yield lambda *given, **named: running.enter_context(ModelServer(*given, **named))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(tmp_path: Path, server: Callable[..., ModelServer]) -> Iterator[None]:
+    """Whatever a test started has ended when it ends: what has not is killed, and fails the test.
+
+    Looks before the servers end, which would end many a program that waits for an answer.
+    """
+    yield
+    left = carrying(str(tmp_path))
+    alive = outlive(left, SECONDS_TO_END)
+    kill(alive)
+    assert not alive, f"left running: {[left[pid] for pid in alive]}"
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ async def _run(
     if completed is None:
         raise NotInstalled(f"{program.name}: `{command[0]}` took over {INSTALL_SECONDS:g} s")
     if completed.returncode != 0:
-        said = completed.stderr.text(500).strip()
+        said = " ".join(completed.stderr.text(300).split())
         raise NotInstalled(f"{program.name}: `{command[0]}` failed: {said}")
 
 

@@ -50,12 +50,13 @@ def unshare() -> list[str]:
     """The command that makes the namespace. Raises `OSError` with the reason where none can be made."""
     if shutil.which("unshare") is None:
         raise OSError("there is no `unshare` on this machine")
-    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
-    command = ["unshare", *as_root, "--net"]
-    tried = subprocess.run([*command, "true"], capture_output=True, timeout=10, check=False)
-    if tried.returncode != 0:
-        raise OSError(tried.stderr.decode(errors="replace").strip())
-    return command
+    said = ""
+    for command in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
+        tried = subprocess.run([*command, "true"], capture_output=True, timeout=10, check=False)
+        if tried.returncode == 0:
+            return command
+        said = tried.stderr.decode(errors="replace").strip()
+    raise OSError(said)
 
 
 def main(arguments: list[str]) -> None:

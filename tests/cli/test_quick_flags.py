@@ -9,7 +9,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from dispatch_runner.cli import app as declared
-from dispatch_runner.cli import quick
+from dispatch_runner.cli import quick, start
 from dispatch_runner.cli.app import Invocation, app
 from dispatch_runner.cli.run import RunOptions
 
@@ -21,13 +21,18 @@ FLAGS = st.sampled_from([*quick._VALUES, *quick._SWITCHES, "--unknown", "--max",
 ARGUMENTS = st.lists(st.one_of(WORDS, FLAGS, st.builds("{}={}".format, FLAGS, WORDS)), max_size=6)
 
 
-def by_typer(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> RunOptions | None:
+def by_typer(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, command: str = "run"
+) -> RunOptions | None:
     """The options that Typer hands on, or null when it refuses the arguments."""
     seen: list[RunOptions] = []
-    monkeypatch.setattr(declared, "run_request", lambda options, *rest: seen.append(options) or 0)
+    place = declared if command == "run" else start
+    monkeypatch.setattr(
+        place, f"{command}_request", lambda options, *rest: seen.append(options) or 0
+    )
     invocation: Any = Invocation(None, None)  # type: ignore[arg-type]
     try:
-        get_command(app).main(["run", *arguments], standalone_mode=False, obj=invocation)
+        get_command(app).main([command, *arguments], standalone_mode=False, obj=invocation)
     except TyperException:
         return None
     return seen[0] if seen else None
@@ -41,6 +46,13 @@ def test_what_is_read_quickly_is_what_typer_reads(arguments: list[str]) -> None:
         return
     with pytest.MonkeyPatch.context() as monkeypatch:
         assert options == by_typer(arguments, monkeypatch)
+
+
+def test_start_takes_the_flags_of_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["tasks.json", "-j", "3", "--quiet", "--exit-zero", "--timeout", "2.5"]
+    options = quick.read(["start", *arguments])
+    assert options == quick.read(["run", *arguments])
+    assert options == by_typer(arguments, monkeypatch, "start")
 
 
 def test_every_flag_of_run_is_read_quickly() -> None:

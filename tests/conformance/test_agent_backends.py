@@ -8,6 +8,7 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+
 from conformance import agent_builders
 from support.agent_suite import *  # noqa: F403 - the tests themselves
 from support.agent_suite import Agent, agent_of

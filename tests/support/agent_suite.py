@@ -32,7 +32,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import anyio
@@ -85,7 +85,7 @@ class WatchedMeter(Meter):
 class Agent:
     """One backend under test: builds it for a scenario and asks it."""
 
-    def __init__(self, module: ModuleType, folder: Path) -> None:
+    def __init__(self, module: ModuleType | SimpleNamespace, folder: Path) -> None:
         self.folder = folder
         self._build: Callable[..., AbstractAsyncContextManager[Backend]] = module.build
         self._lacks: dict[str, str] = getattr(module, "LACKS", {})

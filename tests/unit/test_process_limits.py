@@ -134,26 +134,25 @@ async def test_arguments_stdin_and_exit_code_are_the_program_s_own() -> None:
         ("no-such-program", None, "No such file or directory"),
         ("./plain", 0o644, "Permission denied"),
         ("./missing", None, "No such file or directory"),
-        (".", None, "Permission denied"),
+        ("./folder", None, "Permission denied"),
     ],
 )
 async def test_a_program_that_cannot_run_is_refused_as_without_limits(
     tmp_path: Path, name: str, mode: int | None, said: str
 ) -> None:
+    (tmp_path / "folder").mkdir()
     if mode is not None:
         (tmp_path / name).touch(mode=mode)
     messages = []
     for limits in (None, ResourceLimits(open_files=100)):
         with pytest.raises(AgentError, match=said) as caught:
-            await run([name if "/" in name else name], env=ENVIRONMENT, cwd=tmp_path, limits=limits)
+            await run([name], env=ENVIRONMENT, cwd=tmp_path, limits=limits)
         assert caught.value.type is ErrorType.UNAVAILABLE
         messages.append((caught.value.message, caught.value.hint))
     assert messages[0] == messages[1]
 
 
 async def test_a_limit_never_raises_what_holds_already() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    assert ResourceLimits().around(["true"])[-2:] == ["sh", "true"], (soft, hard)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     completed = await run(
         ["sh", "-c", "ulimit -Hn"], env=ENVIRONMENT, limits=ResourceLimits(open_files=2**40)

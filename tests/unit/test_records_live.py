@@ -16,7 +16,8 @@ from dispatch_runner.records.holder import signal_holder
 from dispatch_runner.records.live import find, partial_result, runs, state_of
 from dispatch_runner.records.recorder import Recorder
 from dispatch_runner.records.redaction import Redactor
-from dispatch_runner.records.register import KEPT, Place, register, registered, tidy
+from dispatch_runner.records.register import Place, register, registered, tidy
+from dispatch_runner.records.store import list_dispatches
 
 NAME = "dispatch-20261124_170000-{:08x}"
 
@@ -115,13 +116,37 @@ def test_nobody_is_signalled_when_it_has_ended(recorder, place):
     signal_holder(place, os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "dispatch-20261124_17",
+        "20261124",
+        "00000001",
+        "c1",
+        "{folder}/{name}",
+        "{folder}/{name}.json",
+    ],
+)
+def test_a_dispatch_has_several_names(tmp_path, wanted):
+    run_folder = dispatch(tmp_path / "there")
+    wanted = wanted.format(folder=run_folder.parent, name=run_folder.name)
+    assert find(wanted, run_folder.parent, {}).run_folder == run_folder
+
+
 def test_two_that_begin_alike_are_not_guessed(tmp_path):
     for number in (1, 2):
         (tmp_path / f"{NAME.format(number)}.json").write_text("{}")
     with pytest.raises(RecordError, match="several begin like that"):
         find("dispatch-2026", tmp_path, {})
-    assert find(None, tmp_path, {}).name == NAME.format(2)
     assert find("00000001", tmp_path, {}).name == NAME.format(1)
+
+
+def test_the_newest_is_the_one_that_began_last_also_within_a_second(tmp_path):
+    for number, milliseconds in ((1, 900), (2, 100)):
+        index = {"dispatch_timestamp": f"2026-11-24T17:00:00.{milliseconds}Z"}
+        (tmp_path / f"{NAME.format(number)}.json").write_text(json.dumps(index))
+    assert find(None, tmp_path, {}).name == NAME.format(1)
+    assert [entry.name for entry in list_dispatches(tmp_path)] == [NAME.format(1), NAME.format(2)]
 
 
 @pytest.fixture
@@ -152,10 +177,10 @@ def test_what_is_gone_and_what_is_too_old_is_forgotten(tmp_path, environ):
     tidy(environ)
     links = Path(environ["XDG_STATE_HOME"], "dispatch-runner/dispatches")
     assert [link.name for link in links.iterdir()] == [run_folder.name]
-    for number in range(2, KEPT + 2):
+    for number in range(2, 5):
         register(dispatch(tmp_path / "there", number), environ)
-    tidy(environ)
-    assert len(list(links.iterdir())) == KEPT
+    tidy(environ, kept=3)
+    assert len(list(links.iterdir())) == 3
     assert not (links / run_folder.name).is_symlink()
 
 

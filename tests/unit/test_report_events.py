@@ -38,6 +38,7 @@ def test_every_kind_of_event_is_valid_by_the_schema(dispatch_events):
         "tasks_added",
         "task_started",
         "attempt_failed",
+        "provider_held",
         "task_finished",
         "dispatch_stopping",
         "dispatch_finished",

@@ -6,11 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from support import agents
-
 from dispatch_runner.backends.acp import build as build_backend
 from dispatch_runner.protocols import Backend
 from dispatch_runner.settings.values import BackendOptions
+from support import agents
 
 PROGRAM = Path(agents.__path__[0], "acp.py")
 

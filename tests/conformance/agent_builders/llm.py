@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from dispatch_runner.backends.llm import LlmBackend
+from dispatch_runner.settings.values import BackendOptions
 from support.model_server import (
     ModelServer,
     Request,
@@ -22,9 +24,6 @@ from support.model_server import (
     text,
     tool,
 )
-
-from dispatch_runner.backends.llm import LlmBackend
-from dispatch_runner.settings.values import BackendOptions
 
 ASYNCIO_ONLY = True
 KEY = "LLM_TEST_KEY"

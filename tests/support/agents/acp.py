@@ -155,11 +155,9 @@ class Agent:
         return {"sessionId": self.session, **self.choosable()}
 
     def choosable(self) -> Message:
-        if self.scenario in {"modes", "stuck"}:
-            names = ("plan", "yolo") if self.scenario == "stuck" else ("default", "plan", "yolo")
-            modes = [{"id": name, "name": name.title()} for name in names]
-            current = "plan" if self.scenario == "stuck" else "yolo"
-            return {"modes": {"availableModes": modes, "currentModeId": current}}
+        if self.scenario == "modes":
+            modes = [{"id": name, "name": name} for name in ("yolo", "default", "readOnly", "plan")]
+            return {"modes": {"availableModes": modes, "currentModeId": "yolo"}}
         if self.scenario != "options":
             return {}
         return {
@@ -275,7 +273,10 @@ class Agent:
     def play_chosen(self) -> None:
         self.say(json.dumps(self.choices))
 
-    play_modes = play_stuck = play_options = play_chosen
+    play_modes = play_options = play_chosen
+
+    def play_environment(self) -> None:
+        self.say(json.dumps(dict(os.environ)))
 
     def play_tool(self) -> None:
         self.update("agent_thought_chunk", content={"type": "text", "text": "hm"})

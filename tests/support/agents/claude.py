@@ -7,6 +7,9 @@ does on any other. Sessions are files in CLAUDE_CONFIG_DIR. What it was given is
 working directory.
 """
 
+# pathlib would make every start slower
+# ruff: noqa: PTH109, PTH118, PTH123
+
 import argparse
 import json
 import os
@@ -165,7 +168,7 @@ class Program:
 
     def end(self, text=None, *, subtype="success", is_error=False, stop="end_turn",
             reason="completed", status=None, errors=None, code=0):  # fmt: skip
-        with_earlier = [old + new for old, new in zip(self.known, self.used)]
+        with_earlier = [old + new for old, new in zip(self.known, self.used, strict=True)]
         result = {
             "subtype": subtype,
             "is_error": is_error,
@@ -218,7 +221,7 @@ class Program:
     def save(self):
         if not self.flags.no_session_persistence:
             with open(self.session_file(), "w") as file:
-                json.dump([old + new for old, new in zip(self.known, self.used)], file)
+                json.dump([old + new for old, new in zip(self.known, self.used, strict=True)], file)
 
     def session_file(self):
         return os.path.join(os.environ["CLAUDE_CONFIG_DIR"], f"{self.session}.json")
