@@ -68,7 +68,7 @@ def _read(text: str) -> AgentFile:
         _text(values, "description", head),
         text[found.end() :].strip(),
         _allowed(values, head),
-        None if values.get("model") in {None, "inherit"} else _text(values, "model", head),
+        None if values.get("model") in (None, "inherit") else _text(values, "model", head),
         tuple(_notes(values)),
     )
     if not agent.system:
@@ -156,7 +156,7 @@ def _tools(values: dict[str, Any], key: str, head: str) -> tuple[str, ...] | Non
 def _notes(values: dict[str, Any]) -> Iterator[str]:
     for key in values:
         if key == "disallowedTools":
-            if values.get("tools") in {None, "*"}:
+            if values.get("tools") in (None, "*"):
                 yield "'disallowedTools' is not used without 'tools': name those that are allowed"
         elif key in NOT_USED:
             yield f"'{key}' is not used here"

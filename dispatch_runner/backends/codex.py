@@ -94,10 +94,11 @@ class CodexBackend:
         When it is cancelled, Codex and all that it started have ended before it returns.
         """
         question = cast("PromptedRole", role).question(call)
-        session = call.repair.session if call.repair else None
         record = SessionRecord(self._home)
+        session = call.repair.session if call.repair else None
         if session is not None:
             record.find(session, from_end=True)
+            session = session if record else None  # what was not kept cannot be continued
         spending = Spending(call, self._program.name, self.provider, self._options.max_turns)
         turn = Turn(call, self._program.name, record, spending, resumed=session is not None)
         with _schema_file(question.schema) as schema:

@@ -24,7 +24,7 @@ from dispatch_runner.protocols import AgentCall
 INPUT_LIMIT = 500
 """Characters of a tool's input in the trace."""
 
-_NETWORK = ("waiting for network", "Connection failed")
+_NETWORK = ("waiting for network", "Connection failed", "lookup address", "error sending request")
 _TOOLS = frozenset({"command_execution", "file_change", "mcp_tool_call", "web_search"})
 _INFO = {
     "usage_limit_exceeded": 429,
@@ -58,6 +58,8 @@ class Turn:
         self._record = record
         self._spending = spending
         self._resumed = resumed
+        self._begun = False
+        """Whether a request was made of which the consumption is not known."""
         self._completed: JsonObject | None = None
         """What was consumed, once the turn is complete."""
         self._said = ""
@@ -76,6 +78,8 @@ class Turn:
         match event.get("type"):
             case "thread.started":
                 self._started(event)
+            case "turn.started":
+                self._begun = True
             case "item.started":
                 self._item(event.get("item", {}), begins=True)
             case "item.completed":
@@ -103,6 +107,8 @@ class Turn:
         """Counts what the record has not said. The program has ended."""
         with suppress(AgentError):  # it has ended already
             self.look()
+        if self._begun and not (self._completed or self._failed or self._at_work):
+            self._spending.told(Usage(requests=1))
         if self._spending.requests or self._completed is None:
             return
         with suppress(KeyError):

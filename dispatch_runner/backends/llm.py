@@ -81,7 +81,8 @@ class LlmBackend:
         model = self._require(role)
         question = cast("PromptedRole", role).question(call)
         call.meter.pulse()
-        await anyio.to_thread.run_sync(_load, model.prefix, abandon_on_cancel=True)
+        if model.prefix not in _loaded:
+            await anyio.to_thread.run_sync(_load, model.prefix, abandon_on_cancel=True)
         history = self._continued(call.repair)
         prompt = prompt_of(question, call, in_session=bool(history))
         tools, warnings = await self._tools(question, call)
@@ -155,17 +156,32 @@ class LlmBackend:
 
 
 _loading = threading.Lock()
+_loaded: set[str] = set()
 
 
 def _load(prefix: str) -> None:
     """Imports all that a call needs, for up to two seconds the first time; in a thread.
 
-    One thread at a time: modules that import each other may be seen half made by another.
+    One thread at a time: modules that import each other may be seen half made by another. What is
+    imported lives for ever and is many objects: the garbage collector would stop everything for 100 ms
+    and more whenever it looked at them, and is told not to.
     """
     with _loading:
-        import dispatch_runner.backends.llm_run  # noqa: F401
+        if prefix in _loaded:
+            return
+        import gc
 
-        load_client(prefix)
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            import dispatch_runner.backends.llm_run  # noqa: F401
+
+            load_client(prefix)
+            gc.freeze()
+        finally:
+            if collects:
+                gc.enable()
+        _loaded.add(prefix)
 
 
 def _wrong_event_loop() -> str | None:

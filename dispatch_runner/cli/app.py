@@ -14,7 +14,9 @@ from dispatch_runner.cli.answers import answer_usage
 from dispatch_runner.cli.channel import Channel, print_text
 from dispatch_runner.cli.commands import COMMANDS
 from dispatch_runner.cli.options import (
+    AgentFolder,
     AllowPath,
+    AllowUnknownCost,
     AnyTraceDir,
     Backend,
     ConfigFile,
@@ -26,15 +28,21 @@ from dispatch_runner.cli.options import (
     File,
     GraphFormat,
     Invocation,
+    MaxCost,
+    MaxRequests,
+    MaxTokens,
     MaxWorkers,
     McpConfig,
     ProgressOption,
+    RepairRounds,
     Retries,
     ShownOption,
+    Stall,
     Stdout,
     Timeout,
     TraceDir,
     TraceDirOnly,
+    WaitForReset,
 )
 from dispatch_runner.cli.run import RunOptions, run_request
 from dispatch_runner.cli.signals import Signals
@@ -105,6 +113,14 @@ def run(
     allow_path: AllowPath = None,
     config: ConfigFile = None,
     backend: Backend = None,
+    agents: AgentFolder = None,
+    max_cost_usd: MaxCost = None,
+    max_tokens: MaxTokens = None,
+    max_requests: MaxRequests = None,
+    allow_unknown_cost: AllowUnknownCost = None,
+    wait_for_reset: WaitForReset = None,
+    stall: Stall = None,
+    repair_rounds: RepairRounds = None,
     durability: Durability = None,
     mcp_config: McpConfig = None,
     stdout: Stdout = ShownOption.full,
@@ -131,6 +147,14 @@ def run(
         fail_fast=fail_fast,
         allow_path=tuple(allow_path or ()),
         backend=backend,
+        agent_folder=tuple(agents or ()),
+        max_cost_usd=max_cost_usd,
+        max_tokens=max_tokens,
+        max_requests=max_requests,
+        allow_unknown_cost=allow_unknown_cost,
+        wait_for_reset=wait_for_reset,
+        stall_seconds=stall,
+        repair_rounds=repair_rounds,
         durability=durability.value if durability else None,
         mcp_config=mcp_config,
     )
@@ -154,6 +178,8 @@ def validate(
     allow_path: AllowPath = None,
     config: ConfigFile = None,
     backend: Backend = None,
+    agents: AgentFolder = None,
+    max_cost_usd: MaxCost = None,
     mcp_config: McpConfig = None,
 ) -> int:
     """Check a request without running it, and show the plan.
@@ -173,6 +199,8 @@ def validate(
         trace_dir=trace_dir,
         allow_path=tuple(allow_path or ()),
         backend=backend,
+        agent_folder=tuple(agents or ()),
+        max_cost_usd=max_cost_usd,
         mcp_config=mcp_config,
     )
     invocation: Invocation = context.obj

@@ -88,13 +88,12 @@ def print_result(wanted: Wanted, shown: "Shown", exit_zero: bool, channel: Chann
     if isinstance(place, int):
         return place
     try:
-        partial = partial_result(place)
-        state = state_of(place)
-        if partial is None:
-            _print_whole(place, shown, channel)
-        elif shown == "full":
+        if shown == "full" and (partial := partial_result(place)) is not None:
             print_document(channel, partial)
             return exit_code(partial.status, None, exit_zero=exit_zero)
+        state = state_of(place)
+        if state.status not in {"running", "crashed"}:
+            _print_whole(place, shown, channel)
         elif shown == "summary":
             print_document(channel, compacted(state))
     except RecordError as error:

@@ -136,7 +136,7 @@ Backend = Annotated[
     typer.Option(
         "--backend",
         metavar="NAME",
-        help="Who answers for coder and debug. [default: offline]",
+        help="Who answers for the roles: offline, claude-code, codex, gemini, opencode, acp, llm. [default: offline]",
         show_default=False,
     ),
 ]
@@ -145,6 +145,80 @@ Durability = Annotated[
     typer.Option(
         "--durability",
         help="power: records survive a power cut; process: they survive the death of the process. [default: power]",
+        show_default=False,
+    ),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost-usd",
+        metavar="USD",
+        help="Most that all agents together may cost; hard.",
+        show_default=False,
+    ),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens",
+        metavar="N",
+        min=1,
+        help="Most tokens of input and output of all agents together; hard.",
+        show_default=False,
+    ),
+]
+MaxRequests = Annotated[
+    int | None,
+    typer.Option(
+        "--max-requests",
+        metavar="N",
+        min=1,
+        help="Most requests to models of all agents together; hard.",
+        show_default=False,
+    ),
+]
+AllowUnknownCost = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-unknown-cost/--no-allow-unknown-cost",
+        help="Under --max-cost-usd, also run agents whose cost will not be known; it counts as nothing.",
+        show_default=False,
+    ),
+]
+WaitForReset = Annotated[
+    bool | None,
+    typer.Option(
+        "--wait-for-reset/--no-wait-for-reset",
+        help="Wait for a used-up quota to come back, instead of cancelling what needs it.",
+        show_default=False,
+    ),
+]
+Stall = Annotated[
+    float | None,
+    typer.Option(
+        "--stall",
+        metavar="SECONDS",
+        help="Seconds that a model's agent may be silent; five times as long while a tool runs. [default: 120]",
+        show_default=False,
+    ),
+]
+RepairRounds = Annotated[
+    int | None,
+    typer.Option(
+        "--repair-rounds",
+        metavar="N",
+        min=0,
+        max=10,
+        help="How often a model's agent is told what failed and asked again. [default: 2]",
+        show_default=False,
+    ),
+]
+AgentFolder = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--agents",
+        metavar="FOLDER",
+        help="A folder of Markdown agent files, such as .claude/agents; may be repeated.",
         show_default=False,
     ),
 ]

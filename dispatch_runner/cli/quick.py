@@ -55,7 +55,7 @@ def _take(rest: list[str], given: dict[str, Any]) -> None:
         raise _InDoubt
     name, convert = _VALUES[flag]
     value = convert(text)
-    given[name] = (*given.get(name, ()), value) if name == "allow_path" else value
+    given[name] = (*given.get(name, ()), value) if name in _REPEATED else value
 
 
 def _matching(pattern: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -70,10 +70,14 @@ def _matching(pattern: str, convert: Callable[[str], Any]) -> Callable[[str], An
 _text = _matching(r"(?s).+", str)
 _path = _matching(r"(?s).+", Path)
 _seconds = _matching(r"\d{1,9}(\.\d{1,9})?", float)
+"""A number, of seconds or of USD."""
 
+_amount = _matching(r"[1-9]\d{0,8}", int)
+
+_REPEATED = frozenset({"allow_path", "agent_folder"})
 _VALUES: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "--max-workers": ("max_workers", _matching(r"[1-9]\d{0,8}", int)),
-    "-j": ("max_workers", _matching(r"[1-9]\d{0,8}", int)),
+    "--max-workers": ("max_workers", _amount),
+    "-j": ("max_workers", _amount),
     "--timeout": ("timeout_seconds", _seconds),
     "--dispatch-timeout": ("dispatch_timeout_seconds", _seconds),
     "--retries": ("retries", _matching(r"\d|10", int)),
@@ -82,6 +86,12 @@ _VALUES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--config": ("config", _path),
     "--mcp-config": ("mcp_config", _path),
     "--backend": ("backend", _text),
+    "--agents": ("agent_folder", _text),
+    "--max-cost-usd": ("max_cost_usd", _seconds),
+    "--max-tokens": ("max_tokens", _amount),
+    "--max-requests": ("max_requests", _amount),
+    "--stall": ("stall_seconds", _seconds),
+    "--repair-rounds": ("repair_rounds", _matching(r"\d|10", int)),
     "--durability": ("durability", _matching("power|process", str)),
     "--stdout": ("stdout", _matching("full|summary|none", str)),
     "--progress": ("progress", _matching("auto|board|lines|json|none", str)),
@@ -90,6 +100,10 @@ _VALUES: dict[str, tuple[str, Callable[[str], Any]]] = {
 _SWITCHES: dict[str, tuple[str, object]] = {
     "--fail-fast": ("fail_fast", True),
     "--no-fail-fast": ("fail_fast", False),
+    "--allow-unknown-cost": ("allow_unknown_cost", True),
+    "--no-allow-unknown-cost": ("allow_unknown_cost", False),
+    "--wait-for-reset": ("wait_for_reset", True),
+    "--no-wait-for-reset": ("wait_for_reset", False),
     "--exit-zero": ("exit_zero", True),
     "--quiet": ("quiet", True),
     "-q": ("quiet", True),

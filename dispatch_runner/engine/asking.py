@@ -16,6 +16,9 @@ FAILURE_LIMIT = 8_000
 QUOTED_LIMIT = 400
 """Characters of one value in it."""
 
+NOT_TOLD = frozenset({"duration_ms", "rejected_file"})
+"""Details that an agent is not told: the same failure has others each time."""
+
 
 class Asking:
     """Asks one backend, as often as the agent's definition allows."""
@@ -76,6 +79,8 @@ def _facts(value: Any, indent: str) -> list[str]:
     pairs = value.items() if isinstance(value, dict) else (("-", item) for item in value)
     lines = []
     for name, item in pairs:
+        if name in NOT_TOLD:
+            continue
         if isinstance(item, (dict, list)):
             if item:
                 lines += [f"{indent}{name}:", *_facts(item, indent + "  ")]

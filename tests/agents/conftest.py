@@ -16,6 +16,8 @@ from agents.jail import JAILED, sealed
 from support.model_server import ModelServer
 from support.processes import carrying, kill, outlive
 
+pytest.register_assert_rewrite("support.agent_suite")
+
 SECONDS_TO_END = 5.0
 
 if JAILED not in os.environ:

@@ -110,6 +110,9 @@ def test_defaults(cli):
         "retries": 2,
         "fail_fast": False,
         "trace_dir": str(cli.folder / "traces"),
+        "max_cost_usd": None,
+        "max_tokens": None,
+        "max_requests": None,
     }
     assert warnings == []
 
@@ -215,7 +218,7 @@ def test_wrong_arguments_are_answered_with_one_document(cli, flags, culprit):
         ("TIMEOUT_SECONDS", "soon"),
         ("FAIL_FAST", "perhaps"),
         ("RETRIES", "99"),
-        ("BACKEND", "codex"),
+        ("BACKEND", "codx"),
         ("DURABILITY", "x"),
         ("CONFIG", "/no/such.toml"),
     ],

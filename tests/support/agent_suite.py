@@ -39,7 +39,7 @@ import anyio
 import pytest
 
 from dispatch_runner.errors import AgentError
-from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.process import MARKER
 from dispatch_runner.protocols import AgentCall, Answer, Backend, Budget, Meter, Question, Repair
@@ -65,13 +65,20 @@ class AskingRole(AnyInputRole):
 
 
 class WatchedMeter(Meter):
-    """Tells when the agent works with a tool."""
+    """Remembers what it is told, and when."""
 
     def __init__(self) -> None:
         super().__init__()
         self.pulses = 0
         self.throttles: list[float | None] = []
         self.working = anyio.Event()
+        """The agent works with a tool."""
+        self.spent = anyio.Event()
+        """It consumed something."""
+
+    def spend(self, usage: Usage) -> None:
+        super().spend(usage)
+        self.spent.set()
 
     def pulse(self, *, working: bool = False) -> None:
         self.pulses += 1

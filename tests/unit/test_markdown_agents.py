@@ -79,7 +79,7 @@ def test_tools_are_a_list_or_a_text_with_commas(tools: str, expected: Any) -> No
 
 
 def test_excluded_tools_are_taken_away() -> None:
-    agent = read(agent_text(tools="Read, Bash(git *), Write", disallowedTools="Bash, Write"))
+    agent = read(agent_text(tools="[Read, Bash(git *), Write]", disallowedTools="Bash, Write"))
     assert agent.tools == ("Read",)
     assert agent.notes == ()
 

@@ -51,7 +51,7 @@ every_protocol = pytest.mark.parametrize("path", PATHS)
 
 def by_protocol(name: str, *values: str) -> pytest.MarkDecorator:
     """The same test for every protocol with a value of its own."""
-    return pytest.mark.parametrize(("path", name), zip(PATHS, values, strict=True))
+    return pytest.mark.parametrize(("path", name), list(zip(PATHS, values, strict=True)))
 
 
 def send(url: str, path: str = MESSAGES, **body: Any) -> HTTPConnection:

@@ -116,6 +116,14 @@ def test_nobody_is_signalled_when_it_has_ended(recorder, place):
     signal_holder(place, os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.parametrize("index", ["{}", "[]", "", '{"status": "success", "tasks": 5}'])
+def test_an_index_that_is_not_ours_is_an_error_of_the_records(tmp_path, index):
+    run_folder = dispatch(tmp_path)
+    Path(f"{run_folder}.json").write_text(index)
+    with pytest.raises(RecordError, match=run_folder.name):
+        state_of(Place(tmp_path, run_folder.name))
+
+
 @pytest.mark.parametrize(
     "wanted",
     [

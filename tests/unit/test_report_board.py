@@ -283,7 +283,10 @@ def test_a_board_without_a_result_leaves_its_last_picture(terminal, dispatch_eve
     board.close()
     screen = Screen(80, 24)
     screen.feed(read())
-    assert screen.lines[0] == "3/3  1 failed  1 blocked  stopping: SIGINT  0:00  1f0c9a52"
+    assert (
+        screen.lines[0]
+        == "3/3  1 failed  1 blocked  stopping: SIGINT  anthropic held 2.0s  0:00  1f0c9a52"
+    )
     assert screen.lines[-1] == ""
 
 
