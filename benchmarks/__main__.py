@@ -6,7 +6,7 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import debug, engine, latency, load, makespan, programs, quality, startup
+from benchmarks import agents, debug, engine, latency, load, makespan, programs, quality, startup
 
 BENCHMARKS = {
     "startup": startup.main,
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "load": load.main,
     "quality": quality.main,
     "debug": debug.main,
+    "agents": agents.main,
 }
 
 

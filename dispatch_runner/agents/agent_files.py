@@ -14,7 +14,8 @@ from dispatch_runner.errors import SettingsError
 if TYPE_CHECKING:
     from dispatch_runner.agents.markdown import MarkdownRole
 
-MOST_BYTES = 262_144
+MOST_BYTES = 100_000
+"""Of one file: some programs take a system prompt as an argument, which the system limits to 128 KiB."""
 MOST_FILES = 1_000
 
 

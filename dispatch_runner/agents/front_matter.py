@@ -61,6 +61,9 @@ def _read(text: str) -> AgentFile:
         opened = text.lstrip("\ufeff").startswith("---")
         message = "the front matter is not closed" if opened else "there is no front matter"
         raise Wrong(message, 1, "begin the file with ---, name: ..., description: ..., ---")
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise Wrong("it holds a NUL character", line, "remove it: it is no text")
     head = found["yaml"]
     values = _values(head)
     agent = AgentFile(

@@ -10,7 +10,7 @@ from dispatch_runner.backends.acp_connection import Connection
 from dispatch_runner.backends.acp_policy import Policy
 from dispatch_runner.backends.acp_session import Session
 from dispatch_runner.backends.acp_turn import Turn
-from dispatch_runner.backends.agent_program import AgentProgram
+from dispatch_runner.backends.agent_program import AgentProgram, resource_limits
 from dispatch_runner.backends.programs import call_variables, kept, output_files
 from dispatch_runner.process import OUTPUT_LIMIT
 from dispatch_runner.process.dialogue import dialogue
@@ -65,6 +65,7 @@ class AcpBackend:
                 output_limit=self._options.output_limit or OUTPUT_LIMIT,
                 grace_seconds=_or(self._options.grace_seconds, GRACE_SECONDS),
                 hurry=call.hurry,
+                limits=resource_limits(self._options),
             ) as program:
                 connection = Connection(program, self._program.name, turn)
                 session = Session(

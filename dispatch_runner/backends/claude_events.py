@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from dispatch_runner.models import JsonObject, Usage
+from dispatch_runner.backends.claude_usage import Tally, mapping
+from dispatch_runner.models import JsonObject
 from dispatch_runner.protocols import AgentCall
 
 EXCERPT = 500
@@ -12,12 +13,9 @@ EXCERPT = 500
 OUTPUT_TOOL = "StructuredOutput"
 """How the program has its model give an answer by schema: no tool that works."""
 
-NOT_PRICED = "unknown"
-"""`costBasis` of a model whose price the program does not know: its cost is made up."""
-
 
 class ApiFailure(NamedTuple):
-    """Why the program gave up asking its provider. Empty texts and null: it did not say."""
+    """Why the program gave up asking its provider. An empty text: it did not say."""
 
     error: str = ""
     """Its own word for it, such as `rate_limit`."""
@@ -50,6 +48,8 @@ class ClaudeRun:
         self._call = call
         self._tally = Tally(call, over_budget)
         self._resumed = resumed
+        self._streamed = ""
+        """Id of the message that is being received; those of sub-agents come whole."""
         self._open_tools: set[str] = set()
 
     def on_event(self, event: JsonObject) -> None:
@@ -108,9 +108,11 @@ class ClaudeRun:
     def _stream_event(self, event: JsonObject) -> None:
         inner = mapping(event.get("event"))
         if inner.get("type") == "message_start":
-            self._tally.message(mapping(inner.get("message")))
+            message = mapping(inner.get("message"))
+            self._streamed = str(message.get("id"))
+            self._tally.message(self._streamed, mapping(message.get("usage")))
         elif inner.get("type") == "message_delta":
-            self._tally.more(mapping(inner.get("usage")))
+            self._tally.message(self._streamed, mapping(inner.get("usage")))
 
     def _assistant(self, event: JsonObject) -> None:
         message = mapping(event.get("message"))
@@ -119,7 +121,7 @@ class ClaudeRun:
                 str(event.get("error") or ""), str(event.get("api_error") or "")
             )
             return
-        self._tally.message(message)
+        self._tally.message(str(message.get("id")), mapping(message.get("usage")))
         for block in blocks(message):
             if block.get("type") == "tool_use" and block.get("name") != OUTPUT_TOOL:
                 self._open_tools.add(str(block.get("id")))
@@ -144,7 +146,6 @@ class ClaudeRun:
             is_error=event.get("is_error"),
             reason=event.get("terminal_reason"),
             turns=event.get("num_turns"),
-            cost_usd=event.get("total_cost_usd"),
         )
 
 
@@ -156,114 +157,6 @@ READERS: Mapping[str, Callable[[ClaudeRun, JsonObject], None]] = {
     "user": ClaudeRun._user,
     "result": ClaudeRun._end,
 }
-
-
-class Counts(NamedTuple):
-    """Tokens of one message or of several."""
-
-    input: int = 0
-    """Written to the cache included, read from it not."""
-    output: int = 0
-    cache_read: int = 0
-
-
-class Tally:
-    """What a run consumed, told to the meter as soon as it is known and never twice.
-
-    The cost is told last, when the program says it: until then the parts cost nothing, so that a sum
-    that is read in the middle is a lower bound.
-    """
-
-    def __init__(self, call: AgentCall, over_budget: Callable[[str], None]) -> None:
-        self._call = call
-        self._over_budget = over_budget
-        self._messages: dict[str, Counts] = {}
-        self._current = ""
-        self._told = Counts()
-        self._requests = 0
-
-    def message(self, message: JsonObject) -> None:
-        """A message of the model begins, or is repeated with what is known of it by now."""
-        self._current = str(message.get("id"))
-        if self._current not in self._messages:
-            self._messages[self._current] = Counts()
-            self._requests += 1
-            self._spend(Counts(), requests=1)
-        self.more(mapping(message.get("usage")))
-
-    def more(self, usage: JsonObject) -> None:
-        """What the message that is being received consumed so far."""
-        before = self._messages.get(self._current)
-        if before is None:
-            return
-        now = Counts(
-            count(usage, "input_tokens") + count(usage, "cache_creation_input_tokens"),
-            count(usage, "output_tokens"),
-            count(usage, "cache_read_input_tokens"),
-        )
-        growth = Counts(*(max(0, new - old) for new, old in zip(now, before, strict=True)))
-        if any(growth):
-            self._messages[self._current] = _sum(before, growth)
-            self._spend(growth)
-
-    def settle(self, result: JsonObject | None, *, resumed: bool) -> None:
-        """Tells what the result says above what was told, and the cost."""
-        models = _per_model(result or {}, resumed=resumed)
-        total = Counts()
-        for usage in models:
-            total = _sum(total, _of_model(usage))
-        rest = Counts(*(max(0, new - old) for new, old in zip(total, self._told, strict=True)))
-        if self._requests or any(total):
-            self._call.meter.spend(_usage(rest, 0, _cost(models)))
-
-    def _spend(self, counts: Counts, requests: int = 0) -> None:
-        self._told = _sum(self._told, counts)
-        self._call.meter.spend(_usage(counts, requests, 0.0))
-        budget = self._call.budget
-        if budget is None:
-            return
-        tokens = self._told.input + self._told.output
-        if budget.tokens is not None and tokens > budget.tokens:
-            self._over_budget(f"{tokens} tokens, more than the {budget.tokens} that it may")
-        if budget.requests is not None and self._requests > budget.requests:
-            self._over_budget(f"{self._requests} requests of the {budget.requests} that it may")
-
-
-def _usage(counts: Counts, requests: int, cost: float | None) -> Usage:
-    return Usage(counts.input, counts.output, counts.cache_read, requests, cost)
-
-
-def _per_model(result: JsonObject, *, resumed: bool) -> list[JsonObject]:
-    """The usage of each model in this run, sub-agents included; empty when it is not known."""
-    sums = result.get("model_usage_since_last_result")
-    if sums is None and not resumed:  # of the whole session
-        sums = result.get("modelUsage")
-    return [mapping(usage) for usage in mapping(sums).values()]
-
-
-def _of_model(usage: JsonObject) -> Counts:
-    return Counts(
-        count(usage, "inputTokens") + count(usage, "cacheCreationInputTokens"),
-        count(usage, "outputTokens"),
-        count(usage, "cacheReadInputTokens"),
-    )
-
-
-def _cost(models: list[JsonObject]) -> float | None:
-    """In USD; null when it is not known of any model."""
-    costs = [usage.get("costUSD") for usage in models if usage.get("costBasis") != NOT_PRICED]
-    known = [float(cost) for cost in costs if isinstance(cost, int | float)]
-    return sum(known) if models and len(known) == len(models) else None
-
-
-def _sum(a: Counts, b: Counts) -> Counts:
-    return Counts(a.input + b.input, a.output + b.output, a.cache_read + b.cache_read)
-
-
-def count(usage: JsonObject, name: str) -> int:
-    """A number of tokens; 0 when it is missing or null."""
-    value = usage.get(name)
-    return value if isinstance(value, int) else 0
 
 
 def blocks(message: JsonObject) -> list[JsonObject]:
@@ -278,8 +171,3 @@ def excerpt(value: Any) -> str:
 
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}…"
-
-
-def mapping(value: Any) -> JsonObject:
-    """The value if it is an object; else an empty one."""
-    return value if isinstance(value, dict) else {}

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from dispatch_runner.backends.claude_events import ClaudeRun, excerpt, mapping
+from dispatch_runner.backends.claude_events import ClaudeRun, excerpt
+from dispatch_runner.backends.claude_usage import mapping
 from dispatch_runner.backends.programs import evidence, last_line
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
@@ -180,6 +181,8 @@ def _denied(denials: Any) -> AgentError:
 
 def _said(result: JsonObject) -> str:
     """The failure in the program's words, in one line."""
+    if str(result.get("terminal_reason")).startswith("aborted"):
+        return "it was interrupted"
     result_text = result.get("result")
     text = result_text if isinstance(result_text, str) else "; ".join(map(str, _errors(result)))
     return " ".join(text.split()) or str(result.get("terminal_reason") or result.get("subtype"))

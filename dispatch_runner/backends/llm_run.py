@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import anyio
+import anyio.lowlevel
 from pydantic_ai import Agent, RunContext, StructuredDict, capture_run_messages
 from pydantic_ai.exceptions import (
     ModelConnectionError,
@@ -233,6 +235,8 @@ class Watch:
             elif isinstance(event, FunctionToolResultEvent):
                 self._running = max(0, self._running - 1)
             self._meter.pulse(working=self._running > 0)
+            # a full buffer holds hundreds of events, which the library hands over without a pause
+            await anyio.lowlevel.checkpoint()
 
     def tool(self, tool: ModelTool) -> Tool[None]:
         """The tool, as the library wants it."""

@@ -14,6 +14,7 @@ from dispatch_runner.cli.answers import answer_usage
 from dispatch_runner.cli.channel import Channel, print_text
 from dispatch_runner.cli.commands import COMMANDS
 from dispatch_runner.cli.options import (
+    CONTEXT,
     AgentFolder,
     AllowPath,
     AllowUnknownCost,
@@ -41,14 +42,12 @@ from dispatch_runner.cli.options import (
     Stdout,
     Timeout,
     TraceDir,
-    TraceDirOnly,
     WaitForReset,
 )
 from dispatch_runner.cli.run import RunOptions, run_request
 from dispatch_runner.cli.signals import Signals
+from dispatch_runner.cli.trace_commands import traces_app
 from dispatch_runner.settings import Flags
-
-_CONTEXT = {"help_option_names": ["-h", "--help"], "terminal_width": 100, "max_content_width": 100}
 
 app = typer.Typer(
     name="dispatch-runner",
@@ -67,7 +66,7 @@ app = typer.Typer(
     stderr.
 
     \b
-    Exit codes of `run`:
+    Exit codes:
       0  all tasks succeeded
       1  it ran, and not all tasks succeeded (0 with --exit-zero)
       2  rejected: nothing ran; the document on stdout says everything that is wrong
@@ -77,12 +76,7 @@ app = typer.Typer(
     """,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings=_CONTEXT,
-)
-traces_app = typer.Typer(
-    help="The records of earlier dispatches: list, show, prune.",
-    rich_markup_mode=None,
-    context_settings=_CONTEXT,
+    context_settings=CONTEXT,
 )
 app.add_typer(traces_app, name="traces")
 
@@ -377,62 +371,6 @@ def result(
 
     invocation: Invocation = context.obj
     return print_result(Wanted(dispatch, trace_dir), stdout.value, exit_zero, invocation.channel)
-
-
-@traces_app.command("list")
-def list_traces(
-    context: typer.Context,
-    trace_dir: TraceDirOnly = "traces",
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=0, help="The newest so many; 0: all.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> int:  # fmt: skip
-    """List dispatches, the newest first."""
-    from dispatch_runner.cli.traces import list_dispatches
-
-    invocation: Invocation = context.obj
-    return list_dispatches(Path(trace_dir), limit, as_json, invocation.channel)
-
-
-@traces_app.command("show")
-def show_trace(
-    context: typer.Context,
-    dispatch: Annotated[str | None, typer.Argument(help="How its name, or its correlation id, begins. [default: the newest]", show_default=False)] = None,
-    task: Annotated[str | None, typer.Argument(help="A task of it: its trace instead of the index.", show_default=False)] = None,
-    trace_dir: TraceDirOnly = "traces",
-) -> int:  # fmt: skip
-    """Print the index of a dispatch, or the trace of one of its tasks.
-
-    \b
-    dispatch-runner traces show
-    dispatch-runner traces show dispatch-20251006_120000 my-task | jq .error
-    """
-    from dispatch_runner.cli.traces import show_dispatch
-
-    invocation: Invocation = context.obj
-    return show_dispatch(Path(trace_dir), dispatch, task, invocation.channel)
-
-
-@traces_app.command("prune")
-def prune_traces(
-    context: typer.Context,
-    trace_dir: TraceDirOnly = "traces",
-    keep: Annotated[int | None, typer.Option("--keep", metavar="N", min=0, help="Keep the newest so many.", show_default=False)] = None,
-    older_than: Annotated[str | None, typer.Option("--older-than", metavar="AGE", help="Remove what is older, such as 30d, 12h or 45m.", show_default=False)] = None,
-    max_size: Annotated[str | None, typer.Option("--max-size", metavar="SIZE", help="Remove the oldest until this size is kept, such as 500M or 2G.", show_default=False)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
-) -> int:  # fmt: skip
-    """Remove the records of old dispatches. One that runs is never removed.
-
-    \b
-    dispatch-runner traces prune --keep 100
-    dispatch-runner traces prune --older-than 30d --max-size 2G --dry-run
-    """
-    from dispatch_runner.cli.traces import prune_dispatches
-
-    invocation: Invocation = context.obj
-    return prune_dispatches(
-        Path(trace_dir), keep, older_than, max_size, dry_run, invocation.channel
-    )
 
 
 def invoke(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:

@@ -10,6 +10,8 @@ import typer
 from dispatch_runner.cli.channel import Channel
 from dispatch_runner.cli.signals import Signals
 
+CONTEXT = {"help_option_names": ["-h", "--help"], "terminal_width": 100, "max_content_width": 100}
+
 
 @dataclass(frozen=True, slots=True)
 class Invocation:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from dispatch_runner.cli.answers import answer_fault, print_document
-from dispatch_runner.cli.channel import Channel
+from dispatch_runner.cli.channel import Channel, StdoutError
 from dispatch_runner.cli.exits import Exit
 from dispatch_runner.cli.run import RunOptions, ready_or_answer, run_ready
 from dispatch_runner.cli.signals import Signals
@@ -49,7 +49,11 @@ def start_request(options: RunOptions, channel: Channel, signals: Signals) -> in
     told = _read_to_the_end(reader)
     if not told:
         return _answer_failed_start(pid, channel)
-    print_document(channel, _started(told, pid, ready.prepared.warnings))
+    started = _started(told, pid, ready.prepared.warnings)
+    try:
+        print_document(channel, started)
+    except StdoutError as error:
+        raise StdoutError(f"{error}; '{started.dispatch}' runs all the same") from error
     return Exit.SUCCESS
 
 

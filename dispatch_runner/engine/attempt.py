@@ -16,6 +16,8 @@ from dispatch_runner.references import resolve
 
 PATIENCE_WITH_TOOLS = 5.0
 """How much longer an agent may be silent while a tool of its runs."""
+PULSE_SHARE = 0.01
+"""Within so much of the time that it may be silent, two signs of life count as one."""
 
 
 class Attempting:
@@ -154,6 +156,7 @@ class Watch(Meter):
         self._desk: Desk = start.desk
         self._stall_seconds = stall_seconds
         self._working = False
+        self._heard_at = -math.inf
         self._overspent: str | None = None
 
     def spend(self, usage: Usage) -> None:
@@ -164,8 +167,11 @@ class Watch(Meter):
             self.scope.cancel()
 
     def pulse(self, *, working: bool = False) -> None:
-        self._working = working
-        self.scope.deadline = anyio.current_time() + self._patience()
+        now = anyio.current_time()
+        if working == self._working and now - self._heard_at < self._stall_seconds * PULSE_SHARE:
+            return  # a stream has thousands of signs of life; to move a deadline costs more than one
+        self._working, self._heard_at = working, now
+        self.scope.deadline = now + self._patience()
 
     def throttled(self, retry_after: float | None = None) -> None:
         self.scope.deadline = anyio.current_time() + self._patience() + (retry_after or 0.0)

@@ -10,10 +10,10 @@ import anyio
 from dispatch_runner.errors import RecordError
 from dispatch_runner.process.ending import FIRST_PAUSE, LONGEST_PAUSE, end_strays
 from dispatch_runner.process.family import MARKER
-from dispatch_runner.process.launch import Child, launch
+from dispatch_runner.process.launch import Child, launch, refusal
 from dispatch_runner.process.limits import ResourceLimits
 from dispatch_runner.process.output import OutputFile, watcher
-from dispatch_runner.process.program import finish, prepare, unique_marker
+from dispatch_runner.process.program import finish, open_watched, prepare, unique_marker
 
 CLOSING_SECONDS = 2.0
 """How long a program may take to end after its stdin was closed, and after each signal."""
@@ -123,8 +123,8 @@ async def dialogue(
     after `grace_seconds` it is ended like any other, with everything that it started. That cannot be
     cancelled and takes at most three grace times and `ending.KILL_SECONDS`; `hurry` skips the former.
 
-    Raises `AgentError` when the program cannot be started, `OSError` when descriptors are short, and
-    `RecordError` when a file cannot be written.
+    Raises `AgentError` when the program cannot be started, and `RecordError` when a file cannot be
+    written.
     """
     hurry = hurry or anyio.Event()
     prepare()
@@ -154,8 +154,7 @@ async def _files(files: Sequence[OutputFile]) -> AsyncIterator[None]:
     """Opens and watches them; those with a name are whole, and within their limits, at the end."""
     try:
         for file in files:
-            watcher.add(file)
-            file.open()
+            await open_watched(file)
         try:
             yield
         finally:
@@ -180,7 +179,10 @@ async def _start(
     """The program, and our ends of its stdin and its stdout, which never block."""
     opened: list[int] = []
     try:
-        opened += (*os.pipe(), *os.pipe())
+        try:
+            opened += (*os.pipe(), *os.pipe())
+        except OSError as error:
+            raise refusal(error, command, cwd) from error
         its_stdin, stdin, stdout, its_stdout = opened
         child = await launch(
             command,

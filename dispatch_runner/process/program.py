@@ -105,7 +105,7 @@ class Outputs:
     async def open(self) -> None:
         """Makes and watches both. Raises `AgentError`, `RecordError`."""
         for file in self._files:
-            await _open(file)
+            await open_watched(file)
 
     def started(self) -> None:
         """The program has what it needs of them."""
@@ -196,13 +196,16 @@ async def see_through(child: Child, grace_seconds: float, hurry: anyio.Event) ->
     return await end_strays(child, grace_seconds=grace_seconds, hurry=hurry)
 
 
-async def _open(file: OutputFile) -> None:
-    def open_watched() -> None:
+async def open_watched(file: OutputFile) -> None:
+    """Makes and watches a file. Raises `AgentError` when the machine is short of something, and
+    `RecordError`."""
+
+    def attempt() -> None:
         watcher.add(file)
         file.open()
 
     try:
-        await patiently(open_watched)
+        await patiently(attempt)
     except OSError as error:
         if file.path is not None and error.errno not in SCARCE:
             raise RecordError("create", file.path, error) from error

@@ -1,20 +1,26 @@
-"""The backend `acp` with real programs that speak the protocol: the suite of every agent backend."""
+"""The backend `acp` with real programs that speak the protocol.
 
-from collections.abc import AsyncIterator, Callable, Mapping
+The suite of every agent backend is for Gemini's; the most important of it for opencode, which takes
+seconds to start.
+"""
+
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import pytest
 
 from agents import environments
 from dispatch_runner.backends.acp import AcpBackend
-from dispatch_runner.protocols import Backend
+from dispatch_runner.models import ErrorType
+from dispatch_runner.protocols import Backend, Question, Repair
 from dispatch_runner.settings.values import BackendOptions
 from support.agent_suite import *  # noqa: F403 - the tests themselves
-from support.agent_suite import Agent, agent_call, role_of
+from support.agent_suite import Agent, WatchedMeter, agent_call, descendants, role_of
 from support.model_server import (
     ModelServer,
     Request,
@@ -31,69 +37,67 @@ from support.model_server import (
 
 pytestmark = pytest.mark.anyio
 
-NEVER_SO = "no server can bring the real program to that"
-RETRIES = "it tries again by itself for minutes, and says nothing: the watchdog's"
+LACKS = {
+    **dict.fromkeys(("turns", "garbage", "crash"), "no server can bring the real program to that"),
+    **dict.fromkeys(
+        ("429", "500", "529", "unreachable"),
+        "it tries again by itself for minutes and says nothing: the watchdog's",
+    ),
+    **dict.fromkeys(("working", "deaf"), "it does not tell what a cancelled prompt consumed"),
+    "404": "it calls that 500",
+    "refusal": "it takes a refusal for an empty answer",
+    "spending": "it does not tell what it consumes while it works",
+}
+"""What Gemini's command line cannot show."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program that speaks the protocol, and its names for what a script asks of it."""
+    """A program that speaks the protocol, and its words for what a script asks of it."""
 
+    name: str
     command: tuple[str, ...]
-    read: Callable[[str], Step]
-    write: Callable[[str], Step]
-    run: Callable[[str], Step]
-    lacks: Mapping[str, str]
+    tools: tuple[str, str, str]
+    """That read, write, run."""
+    path: str
+    """The parameter of the first two that names the file."""
+
+    def reads(self, path: Path) -> Step:
+        return tool(self.tools[0], {self.path: str(path)})
+
+    def writes(self, path: Path) -> Step:
+        return tool(self.tools[1], {self.path: str(path), "content": "x"})
+
+    def runs(self, line: str) -> Step:
+        return tool(self.tools[2], {"command": line, "description": "runs"})
 
 
 GEMINI = Program(
-    command=("gemini", "-m", environments.GEMINI_MODEL, "--acp"),
-    read=lambda path: tool("read_file", {"file_path": path}),
-    write=lambda path: tool("write_file", {"file_path": path, "content": "x"}),
-    run=lambda line: tool("run_shell_command", {"command": line, "description": "runs"}),
-    lacks={
-        **dict.fromkeys(("429", "500", "529", "unreachable"), RETRIES),
-        **dict.fromkeys(("working", "deaf"), "it does not tell what a cancelled prompt consumed"),
-        "refusal": "it takes a refusal for an empty answer",
-        "spending": "it does not tell what it consumes while it works",
-    },
+    "gemini",
+    ("gemini", "-m", environments.GEMINI_MODEL, "--acp"),
+    ("read_file", "write_file", "run_shell_command"),
+    "file_path",
 )
-OPENCODE = Program(
-    command=("opencode", "acp"),
-    read=lambda path: tool("read", {"filePath": path}),
-    write=lambda path: tool("write", {"filePath": path, "content": "x"}),
-    run=lambda line: tool("bash", {"command": line, "description": "runs"}),
-    lacks={
-        **dict.fromkeys(("429", "500", "529", "unreachable", "quota"), RETRIES),
-        **dict.fromkeys(("400", "403", "404"), "it passes on the provider's words, and no status"),
-        "refusal": "it takes a refusal for an empty answer",
-        "spending": "it does not tell what it consumes while it works",
-        "tool": "it tells what its last request consumed, not all",
-    },
-)
-PROGRAMS = {"gemini": GEMINI, "opencode": OPENCODE}
-LACKS = dict.fromkeys(("turns", "garbage", "crash"), NEVER_SO)
+OPENCODE = Program("opencode", ("opencode", "acp"), ("read", "write", "bash"), "filePath")
 
 
 def script_of(scenario: str, program: Program, workspace: Path) -> Steps:
     """What the model does in a scenario of the suite."""
     detached = "setsid sleep 1000 >/dev/null 2>&1 </dev/null &"
-    deaf = "trap '' INT TERM; "
     scripts: dict[str, Steps] = {
         "echo": lambda request: text(said(request)),
-        "reading": [program.read(str(workspace / "notes.txt")), text("hello")],
-        "tool": [program.read(str(workspace / "notes.txt")), text("hello")],
+        "reading": [program.reads(workspace / "notes.txt"), text("hello")],
+        "tool": [program.reads(workspace / "notes.txt"), text("hello")],
         "structured": text('{"answer": 42}'),
         "unstructured": text("forty-two"),
         "repair": [text("wrong"), text("right")],
-        "denied": [program.write(str(workspace / "new.txt")), text("all is done")],
+        "denied": [program.writes(workspace / "new.txt"), text("all is done")],
         "empty": empty(),
         "401": refused_key(),
         "quota": quota_exhausted(),
         "silence": hang(),
-        "working": program.run(f"{detached} sleep 1000"),
-        "deaf": program.run(f"{deaf} {detached} sleep 1000; sleep 1000"),
-        "orphan": [program.run(detached), text("hello")],
+        "stopped": program.runs(f"trap '' INT TERM; {detached} sleep 1000; sleep 1000"),
+        "orphan": [program.runs(detached), text("hello")],
     }
     if scenario.isdigit() and scenario not in scripts:
         return error(int(scenario))
@@ -114,37 +118,90 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=PROGRAMS)
-def agent(
-    request: pytest.FixtureRequest,
+@pytest.fixture
+def built(
     tmp_path: Path,
     server: Callable[..., ModelServer],
     environment: Callable[[str, ModelServer | str], dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
-) -> Agent:
-    program = PROGRAMS[request.param]
+) -> Callable[[Program], Agent]:
+    """The backend with a real program."""
 
-    @asynccontextmanager
-    async def build(scenario: str, folder: Path, **options: Any) -> AsyncIterator[Backend]:
-        workspace = folder / "workspace"
-        workspace.mkdir(exist_ok=True)
-        (workspace / "notes.txt").write_text("a note")
-        model = server(script_of(scenario, program, workspace))
-        variables = environment(request.param, model)
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        if scenario in {"working", "deaf", "orphan"}:
-            options["access"] = "execute"
-        yield AcpBackend(
-            BackendOptions("asking", command=program.command, env=tuple(variables), **options)
-        )
+    def of(program: Program) -> Agent:
+        @asynccontextmanager
+        async def build(scenario: str, folder: Path, **options: Any) -> AsyncIterator[Backend]:
+            workspace = folder / "workspace"
+            workspace.mkdir(exist_ok=True)
+            (workspace / "notes.txt").write_text("a note")
+            model = server(script_of(scenario, program, workspace))
+            variables = environment(program.name, model)
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            if scenario in {"stopped", "orphan"}:
+                options["access"] = "execute"
+            names = tuple(variables)
+            yield AcpBackend(BackendOptions("asking", program.command, env=names, **options))
 
-    return Agent(SimpleNamespace(build=build, LACKS=LACKS | dict(program.lacks)), tmp_path)
+        return Agent(SimpleNamespace(build=build, LACKS=LACKS), tmp_path)
+
+    return of
 
 
-async def test_a_tool_is_told_and_the_answer_is_what_follows(agent: Agent) -> None:
-    call = agent_call(agent.folder)
-    async with agent.backend("reading") as backend:
-        answer = await backend.answer(role_of(), call)
+@pytest.fixture
+def agent(built: Callable[[Program], Agent]) -> Agent:
+    return built(GEMINI)
+
+
+@pytest.fixture
+def opencode(built: Callable[[Program], Agent]) -> Agent:
+    return built(OPENCODE)
+
+
+@pytest.fixture(params=[GEMINI, OPENCODE], ids=lambda program: program.name)
+def either(request: pytest.FixtureRequest, built: Callable[[Program], Agent]) -> Agent:
+    return built(request.param)
+
+
+async def test_opencode_reads_and_its_answer_is_what_it_says_then(opencode: Agent) -> None:
+    answer, call = await opencode.ask("reading")
     assert answer.output == {"text": "hello"}
     assert [event for event in call.log.events if event.event == "tool"]
+    assert call.meter.usage is not None
+
+
+async def test_opencode_is_denied_what_it_may_not_do(opencode: Agent) -> None:
+    error, call = await opencode.fails("denied")
+    assert error.type is ErrorType.PERMISSION_DENIED
+    assert not (call.workspace / "new.txt").exists()
+
+
+async def test_each_may_do_what_it_is_allowed_to(either: Agent) -> None:
+    answer, call = await either.ask("denied", Question("write", access="edit"))
+    assert answer.output == {"text": "all is done"}
+    assert (call.workspace / "new.txt").read_text() == "x"
+
+
+async def test_opencode_goes_on_in_its_session(opencode: Agent) -> None:
+    call = agent_call(opencode.folder)
+    async with opencode.backend("repair") as backend:
+        first = await backend.answer(role_of(), call)
+        again = replace(call, repair=Repair(1, "wrong is wrong", first.output, first.session))
+        assert (await backend.answer(role_of(), again)).output == {"text": "right"}
+    assert [e.data["continued"] for e in call.log.events if e.event == "session"] == [False, True]
+
+
+async def test_opencode_says_when_its_key_is_refused(opencode: Agent) -> None:
+    error, _ = await opencode.fails("401")
+    assert error.type is ErrorType.AUTH
+
+
+async def test_each_stopped_at_work_leaves_nothing(either: Agent) -> None:
+    call = agent_call(either.folder)
+    assert isinstance(call.meter, WatchedMeter)
+    with anyio.fail_after(30):
+        async with either.backend("stopped", grace_seconds=0.3) as backend:
+            async with anyio.create_task_group() as group:
+                group.start_soon(backend.answer, role_of(), call)
+                await call.meter.working.wait()
+                group.cancel_scope.cancel()
+    assert descendants() == set()

@@ -119,6 +119,18 @@ def test_what_is_wrong_is_said_by_start_itself(cli):
     assert (ran.code, ran.codes) == (2, ["usage"])
 
 
+def test_a_start_whose_stdout_is_gone_says_on_stderr_what_runs(cli):
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = cli.start("start", stdin=-1, stdout=writer)
+    os.close(writer)
+    request = json.dumps({"tasks": [cli.echo()]}).encode()
+    ran = cli.finish(process, request, text=True, background=True)
+    (index,) = (cli.folder / "traces").glob("*.json")
+    assert (ran.code, f"'{index.stem}' runs all the same" in ran.stderr) == (3, True)
+    assert ended(cli).code == 0
+
+
 def test_a_start_that_fails_says_so_with_one_document(cli):
     cli.write("file", "")
     ran = cli("start", "--trace-dir", "file", stdin=[cli.echo()])

@@ -204,6 +204,19 @@ def test_example_of_programs_runs_in_its_folder(tmp_path: Path) -> None:
     assert attempts == {"count": 1, "headline": 1, "check": 1, "flaky": 2, "report": 1}
 
 
+def test_example_of_a_markdown_agent_lacks_nothing_but_a_backend(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*PROGRAM, "--allow-path", "/tmp"],
+        input=(EXAMPLES / "agents/request.json").read_bytes(),
+        cwd=tmp_path,
+        env={"DISPATCH_RUNNER_AGENTS": str(EXAMPLES / "agents")},
+        capture_output=True,
+    )
+    (error,) = json.loads(done.stdout)["errors"]
+    assert (error["code"], error["task_id"]) == ("agent_unavailable", "review")
+    assert "choose a backend" in error["message"]
+
+
 def test_example_of_the_python_api_runs(tmp_path: Path) -> None:
     program = [sys.executable, str(EXAMPLES / "python_api.py")]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)

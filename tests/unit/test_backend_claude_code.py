@@ -232,7 +232,7 @@ async def test_a_lost_session_is_asked_anew(tmp_path: Path) -> None:
         ("too_long", ErrorType.BUDGET_EXCEEDED, False, "output token maximum"),
         ("wrong_schema", ErrorType.BAD_OUTPUT, False, "valid structured output"),
         ("logged_out", ErrorType.AUTH, False, "Not logged in"),
-        ("interrupted", ErrorType.CRASHED, True, "claude failed"),
+        ("interrupted", ErrorType.CRASHED, True, "it was interrupted"),
         ("terminated", ErrorType.CRASHED, True, "exit code 143 and without a result"),
         ("crash", ErrorType.CRASHED, True, "SIGSEGV"),
         ("garbage", ErrorType.CRASHED, True, "without a result"),

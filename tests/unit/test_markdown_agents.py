@@ -114,8 +114,9 @@ def test_keys_that_are_not_used_are_told() -> None:
         (agent_text(tools="{Read: true}"), 4, "'tools' is no list of names"),
         (agent_text(model="[a]"), 4, "'model' is not a text"),
         (agent_text(body="  \n"), 5, "there is no text below the front matter"),
+        (agent_text(body="a\n\0"), 6, "it holds a NUL character"),
     ],
-    ids=range(18),
+    ids=range(19),
 )  # fmt: skip
 def test_a_broken_file_is_told_with_its_line_and_what_to_do(
     text: str, line: int, message: str
@@ -176,7 +177,7 @@ def test_what_is_no_readable_text_is_told(folder: Path, tmp_path: Path) -> None:
     (folder / "link.md").symlink_to(tmp_path / "secret.md")
     (folder / "gone.md").symlink_to(folder / "nowhere.md")
     told = reasons(folder)
-    assert told["large"] == "it has more than 262,144 bytes"
+    assert told["large"] == "it has more than 100,000 bytes"
     assert told["latin"] == "it is not UTF-8"
     assert told["pipe"] == "there is no front matter"
     assert told["link"] == "it is a symbolic link out of the folder"

@@ -1,0 +1,118 @@
+"""What a run of Claude Code consumes: counted while it works, completed by its result, never twice."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from dispatch_runner.models import JsonObject, Usage
+from dispatch_runner.protocols import AgentCall
+
+NOT_PRICED = "unknown"
+"""`costBasis` of a model whose price the program does not know: its cost is made up."""
+
+
+class Counts(NamedTuple):
+    """Tokens of one message or of several."""
+
+    input: int = 0
+    """Written to the cache included, read from it not."""
+    output: int = 0
+    cache_read: int = 0
+
+
+class Tally:
+    """What a run consumed, told to the meter as soon as it is known and never twice.
+
+    The cost is told last, when the program says it: until then the parts cost nothing, so that a sum
+    that is read in the middle is a lower bound.
+    """
+
+    def __init__(self, call: AgentCall, over_budget: Callable[[str], None]) -> None:
+        self._call = call
+        self._over_budget = over_budget
+        self._messages: dict[str, Counts] = {}
+        self._told = Counts()
+        self._requests = 0
+
+    def message(self, name: str, usage: JsonObject) -> None:
+        """What a message of the model consumed so far, by the message's id."""
+        before = self._messages.get(name)
+        if before is None:
+            before = Counts()
+            self._requests += 1
+            self._spend(before, requests=1)
+        now = Counts(
+            count(usage, "input_tokens") + count(usage, "cache_creation_input_tokens"),
+            count(usage, "output_tokens"),
+            count(usage, "cache_read_input_tokens"),
+        )
+        growth = _rest(now, before)
+        self._messages[name] = _sum(before, growth)
+        if any(growth):
+            self._spend(growth)
+
+    def settle(self, result: JsonObject | None, *, resumed: bool) -> None:
+        """Tells what the result says above what was told, and the cost."""
+        models = _per_model(result or {}, resumed=resumed)
+        total = Counts()
+        for usage in models:
+            total = _sum(total, _of_model(usage))
+        if self._requests or any(total):
+            self._call.meter.spend(_usage(_rest(total, self._told), 0, _cost(models)))
+
+    def _spend(self, counts: Counts, requests: int = 0) -> None:
+        self._told = _sum(self._told, counts)
+        self._call.meter.spend(_usage(counts, requests, 0.0))
+        budget = self._call.budget
+        if budget is None:
+            return
+        tokens = self._told.input + self._told.output
+        if budget.tokens is not None and tokens > budget.tokens:
+            self._over_budget(f"{tokens} tokens, more than the {budget.tokens} that it may")
+        if budget.requests is not None and self._requests > budget.requests:
+            self._over_budget(f"{self._requests} requests of the {budget.requests} that it may")
+
+
+def _usage(counts: Counts, requests: int, cost: float | None) -> Usage:
+    return Usage(counts.input, counts.output, counts.cache_read, requests, cost)
+
+
+def _per_model(result: JsonObject, *, resumed: bool) -> list[JsonObject]:
+    """The usage of each model in this run, sub-agents included; empty when it is not known."""
+    sums = result.get("model_usage_since_last_result")
+    if sums is None and not resumed:  # of the whole session
+        sums = result.get("modelUsage")
+    return [mapping(usage) for usage in mapping(sums).values()]
+
+
+def _of_model(usage: JsonObject) -> Counts:
+    return Counts(
+        count(usage, "inputTokens") + count(usage, "cacheCreationInputTokens"),
+        count(usage, "outputTokens"),
+        count(usage, "cacheReadInputTokens"),
+    )
+
+
+def _cost(models: list[JsonObject]) -> float | None:
+    """In USD; null when it is not known of any model."""
+    costs = [usage.get("costUSD") for usage in models if usage.get("costBasis") != NOT_PRICED]
+    known = [float(cost) for cost in costs if isinstance(cost, int | float)]
+    return sum(known) if models and len(known) == len(models) else None
+
+
+def _sum(a: Counts, b: Counts) -> Counts:
+    return Counts(a.input + b.input, a.output + b.output, a.cache_read + b.cache_read)
+
+
+def _rest(whole: Counts, part: Counts) -> Counts:
+    return Counts(*(max(0, a - b) for a, b in zip(whole, part, strict=True)))
+
+
+def count(usage: JsonObject, name: str) -> int:
+    """A number of tokens; 0 when it is missing or null."""
+    value = usage.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def mapping(value: Any) -> JsonObject:
+    """The value if it is an object; else an empty one."""
+    return value if isinstance(value, dict) else {}
