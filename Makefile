@@ -29,7 +29,7 @@ test-all: install ## all tests: also faults, slow ones, more examples per proper
 
 test-agents: install ## real agent programs against a scripted model server, cut off from the network
 	$(BIN)/python tests/agents/install.py
-	$(BIN)/python tests/agents/jail.py $(BIN)/python -m pytest -q tests/agents
+	$(BIN)/python tests/agents/jail.py $(BIN)/python tests/agents/run.py
 
 lint: install ## ruff and codespell
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """The form of an answer as a JSON Schema that every provider's structured output takes."""
 
+from functools import cache
 from typing import Any
 
 from dispatch_runner.models import JsonObject
@@ -17,9 +18,13 @@ _LIMITS = {
 """Keywords that some providers refuse: said in words instead, and held to by the role."""
 
 
+@cache
 def answer_schema(model: type[Model]) -> JsonObject:
     """The schema of a model without references, defaults and limits: every object lists all its fields
-    as required and admits no others, as structured outputs demand."""
+    as required and admits no others, as structured outputs demand.
+
+    Made once, in tens of milliseconds, since descriptions are read from the source: not to be changed.
+    """
     whole = model.model_json_schema()
     models = {model.__name__: model, **_held(model)}
     schema: JsonObject = _plain(whole, whole.get("$defs", {}), models)

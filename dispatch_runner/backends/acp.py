@@ -4,17 +4,16 @@ The program is the agent's `command`, such as `["gemini", "--acp"]`. It is start
 given neither our file system nor terminals: it has its own.
 """
 
-from typing import cast
-
 from dispatch_runner.backends.acp_connection import Connection
 from dispatch_runner.backends.acp_policy import Policy
 from dispatch_runner.backends.acp_session import Session
 from dispatch_runner.backends.acp_turn import Turn
 from dispatch_runner.backends.agent_program import AgentProgram, resource_limits
 from dispatch_runner.backends.programs import call_variables, kept, output_files
+from dispatch_runner.backends.words import question_of
 from dispatch_runner.process import OUTPUT_LIMIT
 from dispatch_runner.process.dialogue import dialogue
-from dispatch_runner.protocols import AgentCall, Answer, PromptedRole, Role
+from dispatch_runner.protocols import AgentCall, Answer, Role
 from dispatch_runner.settings.values import BackendOptions
 
 GRACE_SECONDS = 2.0
@@ -49,7 +48,7 @@ class AcpBackend:
         When it is cancelled, the agent is told so, and its program and all its descendants have ended
         before it returns.
         """
-        question = cast("PromptedRole", role).question(call)
+        question = await question_of(role, call)
         folder = self._options.cwd or call.workspace
         policy = Policy(question, self._options.access, call.roots, str(folder))
         turn = Turn(call, policy)

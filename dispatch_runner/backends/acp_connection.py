@@ -20,6 +20,9 @@ MOST_BYTES = 16 * 1024 * 1024
 LAST_WORDS_SECONDS = 0.2
 """How long what a program wrote is read after its end, when someone else holds its stdout open."""
 
+MESSAGES_AT_ONCE = 16
+"""Then others have their turn: many agents may talk fast at once."""
+
 NOISE_LIMIT = 200
 """Characters that are kept of a line that is no message."""
 
@@ -157,14 +160,16 @@ class Connection:
         try:
             while content := await self._program.receive():
                 *lines, last = content.split(b"\n")
-                for line in lines:
+                for number, line in enumerate(lines):
                     self._take(bytes(rest) + line)
                     rest.clear()
+                    if number % MESSAGES_AT_ONCE == 0:
+                        await checkpoint()
                 rest += last
                 if len(rest) > MOST_BYTES:
                     self._fail(self._too_long(len(rest)))
                     return
-                await checkpoint()  # others have their turn, however fast it talks
+                await checkpoint()
             self._take(bytes(rest))
         except Exception as error:  # noqa: BLE001 - raised by `response`
             self._fail(error)

@@ -231,6 +231,7 @@ class Session:
 
     async def _cancel(self) -> JsonObject | None:
         """Tells the agent to stop; what it answers to the prompt then, if it does so soon."""
+        self._turn.leave()
         if self._call.hurry.is_set():
             return None
         with anyio.move_on_after(CANCEL_SECONDS, shield=True):

@@ -65,6 +65,10 @@ class Turn:
         self._session = session
         self._spending.begin()
 
+    def leave(self) -> None:
+        """It is told to stop: nothing that it asks for is granted any more."""
+        self._session = None
+
     def end(self, result: JsonObject | None) -> None:
         """The prompt is over; tells what it consumed.
 
@@ -165,17 +169,13 @@ class Turn:
     # what it asks
 
     def on_request(self, method: str, params: JsonObject) -> JsonObject | None:
+        answer = self._permission(params) if method == "session/request_permission" else None
         self._call.meter.pulse(working=bool(self._running))
-        if method != "session/request_permission":
-            return None
-        if self._call_is_over():
-            return CANCELLED
-        return self._permission(params)
-
-    def _call_is_over(self) -> bool:
-        return self._session is None or self.scope.cancel_called
+        return answer
 
     def _permission(self, params: JsonObject) -> JsonObject:
+        if self._session is None:
+            return CANCELLED
         told = params.get("toolCall")
         update = told if isinstance(told, dict) else {}
         number = str(update.get("toolCallId"))

@@ -41,6 +41,14 @@ def prompt_with_system(question: Question, prompt: str) -> str:
     return f"{question.system}\n\n{prompt}" if question.system else prompt
 
 
+def commands_of(question: Question) -> tuple[str, ...] | None:
+    """Beginnings of the commands that a role with named tools may run; null: any command."""
+    if question.tools is None or "Bash" in question.tools:
+        return None
+    named = [tool for tool in question.tools if tool.startswith("Bash(") and tool.endswith(")")]
+    return tuple(tool[5:-1].removesuffix("*").rstrip(": ") for tool in named)
+
+
 def _needed(tools: tuple[str, ...]) -> Access:
     names = {tool.partition("(")[0].strip() for tool in tools}
     if "Bash" in names:

@@ -9,18 +9,17 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
 
 import anyio
 
 from dispatch_runner.backends.agent_program import AgentProgram
 from dispatch_runner.backends.claude_events import ClaudeRun
 from dispatch_runner.backends.claude_outcome import lost_session, require_success
-from dispatch_runner.backends.words import output_of, prompt_of
+from dispatch_runner.backends.words import output_of, prompt_of, question_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import Completed
-from dispatch_runner.protocols import Access, AgentCall, Answer, PromptedRole, Question, Role
+from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role
 from dispatch_runner.settings.values import BackendOptions
 
 KEYS = (
@@ -76,6 +75,9 @@ RULES = {
 }
 """The permission rule by which a tool that works on files is kept to folders."""
 
+LEADS_OUT = re.compile(r"\((//|~|.*\.\.)")
+"""A rule whose pattern may lie outside of the folders that are allowed."""
+
 PRICED = re.compile(r"claude|sonnet|opus|haiku|fable|default|best")
 """Models whose price the program knows."""
 
@@ -118,7 +120,10 @@ class ClaudeCodeBackend:
 
         When it is cancelled, the program and all its descendants have ended before it returns.
         """
-        question = cast("PromptedRole", role).question(call)
+        reason = self.unavailable(role)
+        if reason is not None:
+            raise AgentError(ErrorType.UNAVAILABLE, reason, retryable=False)
+        question = await question_of(role, call)
         session = call.repair.session if call.repair else None
         run, completed = await self._run(question, call, session)
         if session is not None and lost_session(run):
@@ -166,7 +171,7 @@ class ClaudeCodeBackend:
         tools = self._tools(question)
         yield "--permission-mode=dontAsk"
         yield f"--tools={','.join(dict.fromkeys(map(_name, tools)))}"
-        yield f"--settings={_settings(tools, [str(call.workspace), *call.roots.roots])}"
+        yield f"--settings={_settings(tools, self._folders(call))}"
         if model := self._options.model or question.model:
             yield f"--model={model}"
         if question.system:
@@ -195,7 +200,13 @@ class ClaudeCodeBackend:
             return tuple(allowed)
         if self._options.access in {None, "execute"}:
             return question.tools
-        return tuple(tool for tool in question.tools if _name(tool) in allowed)
+        return tuple(
+            tool for tool in question.tools if _name(tool) in allowed and not LEADS_OUT.search(tool)
+        )
+
+    def _folders(self, call: AgentCall) -> list[str]:
+        own = [self._options.cwd, call.workspace]
+        return [*(str(each) for each in own if each is not None), *call.roots.roots]
 
     def _variables(self, call: AgentCall) -> dict[str, str]:
         variables = dict(ISOLATED)

@@ -45,6 +45,8 @@ BY_SUBTYPE = {
     "error_max_structured_output_retries": ErrorType.BAD_OUTPUT,
 }
 
+SLOW_DOWN = {ErrorType.RATE_LIMITED, ErrorType.OVERLOADED}
+
 HINTS = {
     ErrorType.AUTH: "set ANTHROPIC_API_KEY, or log in with 'claude /login'",
     ErrorType.BUDGET_EXCEEDED: "raise max_turns or the budget of the agent, or give it less to do",
@@ -124,7 +126,7 @@ def _failed(run: ClaudeRun, result: JsonObject, completed: Completed) -> AgentEr
         retryable=False if exhausted else None,
         hint=HINTS.get(kind),
         details=details,
-        retry_after=run.retry_after if kind is ErrorType.RATE_LIMITED else None,
+        retry_after=run.retry_after if kind in SLOW_DOWN else None,
         exhausted=exhausted,
         resets_at=run.quota_resets_at if exhausted else None,
         session=run.session,
@@ -133,18 +135,21 @@ def _failed(run: ClaudeRun, result: JsonObject, completed: Completed) -> AgentEr
 
 def _kind(run: ClaudeRun, result: JsonObject) -> ErrorType:
     """What the failure is: by its subtype, its word, its status, and last by what was said."""
-    status = result.get("api_error_status")
-    error, detail = run.api_failure
-    kind = BY_SUBTYPE.get(str(result.get("subtype")))
-    if kind is None and detail == "connection_failed":
-        kind = ErrorType.UNAVAILABLE
-    if kind is None:
-        kind = BY_WORD.get(error) or BY_STATUS.get(_number(status))
-    if kind is None and _number(status):
-        kind = ErrorType.OVERLOADED if _number(status) >= 500 else ErrorType.INVALID_INPUT
-    if kind is None:
-        kind = _kind_of_words(_said(result), result)
-    return kind
+    if run.api_failure.detail == "connection_failed":
+        return ErrorType.UNAVAILABLE
+    return (
+        BY_SUBTYPE.get(str(result.get("subtype")))
+        or BY_WORD.get(run.api_failure.error)
+        or _kind_of_status(result.get("api_error_status"))
+        or _kind_of_words(_said(result), result)
+    )
+
+
+def _kind_of_status(status: Any) -> ErrorType | None:
+    if not isinstance(status, int):
+        return None
+    other = ErrorType.OVERLOADED if status >= 500 else ErrorType.INVALID_INPUT
+    return BY_STATUS.get(status, other)
 
 
 def _kind_of_words(said: str, result: JsonObject) -> ErrorType:
@@ -191,7 +196,3 @@ def _said(result: JsonObject) -> str:
 def _errors(result: JsonObject) -> list[Any]:
     errors = result.get("errors")
     return errors if isinstance(errors, list) else []
-
-
-def _number(value: Any) -> int:
-    return value if isinstance(value, int) else 0

@@ -3,10 +3,15 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 from dispatch_runner.backends.agent_program import AgentProgram
-from dispatch_runner.backends.choices import NETWORK, access_of, model_of, prompt_with_system
+from dispatch_runner.backends.choices import (
+    NETWORK,
+    access_of,
+    commands_of,
+    model_of,
+    prompt_with_system,
+)
 from dispatch_runner.backends.codex_record import SessionRecord
 from dispatch_runner.backends.codex_turn import Turn
 from dispatch_runner.backends.following import looking
@@ -14,10 +19,10 @@ from dispatch_runner.backends.prices import unknown_price
 from dispatch_runner.backends.programs import leftovers
 from dispatch_runner.backends.spending import Spending
 from dispatch_runner.backends.strict_schema import is_strict
-from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of
+from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of, question_of
 from dispatch_runner.models import JsonObject
 from dispatch_runner.process import MARKER
-from dispatch_runner.protocols import Access, AgentCall, Answer, PromptedRole, Question, Role
+from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role
 from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT
 from dispatch_runner.settings.values import BackendOptions
 
@@ -93,7 +98,7 @@ class CodexBackend:
 
         When it is cancelled, Codex and all that it started have ended before it returns.
         """
-        question = cast("PromptedRole", role).question(call)
+        question = await question_of(role, call)
         record = SessionRecord(self._home)
         session = call.repair.session if call.repair else None
         if session is not None:
@@ -121,7 +126,7 @@ class CodexBackend:
         )
 
     def _arguments(self, question: Question, session: str | None, schema: Path | None) -> list[str]:
-        access, model = access_of(self._options, question), model_of(self._options, question)
+        access, model = _access(self._options, question), model_of(self._options, question)
         settings = [*QUIET, f"shell_environment_policy.include_only={_toml(TOOLS_SEE)}"]
         settings += _SANDBOX_SETTINGS[access]
         settings += self._address()
@@ -175,6 +180,12 @@ class CodexBackend:
         key = self._options.api_key_env
         value = self._program.environment.get(key) if key else None
         return {"CODEX_API_KEY": value} if value and self._options.base_url is None else {}
+
+
+def _access(options: BackendOptions, question: Question) -> Access:
+    """Single commands cannot be allowed: who may run some does without the network."""
+    access = access_of(options, question)
+    return "edit" if access == "execute" and commands_of(question) is not None else access
 
 
 @contextmanager

@@ -113,8 +113,10 @@ class Turn:
             return
         with suppress(KeyError):
             # resumed, it tells the sum of the whole session
-            tokens = None if self._resumed else tokens_of(self._completed)
-            self._spending.told(Usage(*tokens) if tokens else Usage())
+            if self._resumed:
+                self._spending.told(Usage())
+            else:
+                self._spending.total(*tokens_of(self._completed))
 
     def check(self, completed: Completed) -> None:
         """Raises `AgentError` unless the turn came to a good end."""

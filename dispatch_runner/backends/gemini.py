@@ -2,21 +2,26 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 from dispatch_runner.backends.agent_program import AgentProgram
-from dispatch_runner.backends.choices import NETWORK, access_of, model_of, prompt_with_system
+from dispatch_runner.backends.choices import (
+    NETWORK,
+    access_of,
+    commands_of,
+    model_of,
+    prompt_with_system,
+)
 from dispatch_runner.backends.following import looking
 from dispatch_runner.backends.gemini_turn import Turn
 from dispatch_runner.backends.prices import unknown_price
 from dispatch_runner.backends.programs import leftovers
 from dispatch_runner.backends.spending import Spending
-from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of
+from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of, question_of
 from dispatch_runner.models import JsonObject
-from dispatch_runner.protocols import Access, AgentCall, Answer, PromptedRole, Question, Role
+from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role
 from dispatch_runner.settings.values import BackendOptions
 
 KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS")
@@ -35,7 +40,7 @@ INSTALL = "npm install -g @google/gemini-cli"
 DEFAULT_MODEL = "pro"
 """Without a model, it would first ask another one which to use."""
 MODES: Mapping[Access, str] = {"read": "default", "edit": "auto_edit", "execute": "auto_edit"}
-MAY_EXECUTE = '[[rule]]\ntoolName = "run_shell_command"\ndecision = "allow"\npriority = 500\n'
+RULE = '[[rule]]\ntoolName = "run_shell_command"\ndecision = "allow"\npriority = 500\n'
 
 
 class GeminiBackend:
@@ -70,7 +75,7 @@ class GeminiBackend:
 
         When it is cancelled, Gemini CLI and all that it started have ended before it returns.
         """
-        question = cast("PromptedRole", role).question(call)
+        question = await question_of(role, call)
         spending = Spending(call, self._program.name, self.provider, None)
         with self._private_folder(question) as (folder, variables):
             home = variables.get("GEMINI_CLI_HOME") or self._users_home
@@ -103,7 +108,7 @@ class GeminiBackend:
         ]
         if access == "execute":
             policy = folder / "policy.toml"
-            policy.write_text(MAY_EXECUTE)
+            policy.write_text(_rules(commands_of(question)))
             arguments.append(f"--policy={policy}")
         if not has_settings(self._options.cwd or call.workspace):
             arguments.append("--skip-trust")
@@ -172,6 +177,15 @@ def has_settings(workspace: Path) -> bool:
         if folder != home
         for name in (".env", ".gemini/.env")
     )
+
+
+def _rules(commands: Sequence[str] | None) -> str:
+    """A policy that lets it run these commands, or any."""
+    if commands is None:
+        return RULE
+    import json
+
+    return "\n".join(f"{RULE}commandPrefix = {json.dumps(command)}\n" for command in commands)
 
 
 def _prompt(question: Question, call: AgentCall) -> str:

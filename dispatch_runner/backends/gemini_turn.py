@@ -98,13 +98,13 @@ class Turn:
         self.look()
         if self._spending.requests or self._session is None:
             return
-        stats = (self._result or {}).get("stats") or {}
-        if stats.get("total_tokens"):
-            cached = stats.get("cached", 0)
-            self._spending.told(
-                Usage(stats["input_tokens"] - cached, stats["output_tokens"], cached)
-            )
-        elif self._result is None:
+        models = ((self._result or {}).get("stats") or {}).get("models") or {}
+        for model, used in models.items():
+            if used.get("total_tokens"):
+                self._spending.model = model
+                cached = used.get("cached", 0)
+                self._spending.total(used["input_tokens"] - cached, used["output_tokens"], cached)
+        if self._result is None:
             self._spending.told(Usage(requests=1))
 
     def check(self, completed: Completed) -> None:

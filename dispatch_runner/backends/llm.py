@@ -9,7 +9,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -23,7 +23,7 @@ from dispatch_runner.backends.llm_models import (
     model_name,
 )
 from dispatch_runner.backends.prices import unknown_price
-from dispatch_runner.backends.words import prompt_of
+from dispatch_runner.backends.words import prompt_of, question_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Answer
@@ -31,7 +31,7 @@ from dispatch_runner.protocols import Answer
 if TYPE_CHECKING:
     from dispatch_runner.backends.llm_run import Messages, Round
     from dispatch_runner.backends.llm_tools import ModelTool
-    from dispatch_runner.protocols import AgentCall, PromptedRole, Question, Repair, Role
+    from dispatch_runner.protocols import AgentCall, Question, Repair, Role
     from dispatch_runner.settings.values import BackendOptions
 
 CLOSING_SECONDS = 2.0
@@ -79,7 +79,7 @@ class LlmBackend:
     async def answer(self, role: Role, call: AgentCall) -> Answer:
         """One round. Raises `AgentError`; with a session when the conversation can go on."""
         model = self._require(role)
-        question = cast("PromptedRole", role).question(call)
+        question = await question_of(role, call)
         call.meter.pulse()
         if model.prefix not in _loaded:
             await anyio.to_thread.run_sync(_load, model.prefix, abandon_on_cancel=True)

@@ -39,10 +39,10 @@ KINDS: tuple[tuple[type[Exception], ErrorType, str], ...] = (
     (ai.ContentFilterError, ErrorType.UNVERIFIED, "say it in another way, or use another model"),
     (
         ai.OutputTokenLimitExceeded,
-        ErrorType.BAD_OUTPUT,
+        ErrorType.BUDGET_EXCEEDED,
         "the answer is longer than the model may give: ask for less at once",
     ),
-    (ai.IncompleteToolCall, ErrorType.BAD_OUTPUT, "ask for less at once"),
+    (ai.IncompleteToolCall, ErrorType.BUDGET_EXCEEDED, "ask for less at once"),
     (ai.UnexpectedModelBehavior, ErrorType.BAD_OUTPUT, "another model may do better"),
     (ai.UserError, ErrorType.INVALID_INPUT, "the model cannot be asked so"),
 )

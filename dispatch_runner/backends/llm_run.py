@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import anyio
-import anyio.lowlevel
 from pydantic_ai import Agent, RunContext, StructuredDict, capture_run_messages
 from pydantic_ai.exceptions import (
     ModelConnectionError,
@@ -54,6 +52,12 @@ ANSWER_RETRIES = 1
 LOGGED_CHARACTERS = 400
 ANSWER_CHARACTERS = 100_000
 """Of a tool's answer, as the model sees it."""
+
+SETTINGS = ModelSettings(
+    max_retries=0,  # the dispatcher tries again, where all tasks of a provider share one gate
+    cache=True,  # each request of a round begins with all that was said before
+    framing_announcement="when_needed",  # else some models get words of the library in every prompt
+)
 
 Messages = list[ModelMessage]
 
@@ -104,7 +108,7 @@ async def _run(model: Model, asked: Asked, call: AgentCall, watch: Watch) -> Rou
     result = await agent.run(
         asked.prompt,
         message_history=asked.history or None,
-        model_settings=ModelSettings(max_retries=0),
+        model_settings=SETTINGS,
         usage_limits=UsageLimits(request_limit=None),  # kept by the watch, before each request
         event_stream_handler=watch.heed,
     )
@@ -197,7 +201,7 @@ class Watch:
             raise refused(self.model, last.text or "")
         if last.finish_reason == "length":
             raise AgentError(
-                ErrorType.BAD_OUTPUT,
+                ErrorType.BUDGET_EXCEEDED,
                 f"the answer of model '{self.model}' is cut off: it is as long as the model may answer",
                 hint="ask for less at once",
             )
@@ -235,8 +239,6 @@ class Watch:
             elif isinstance(event, FunctionToolResultEvent):
                 self._running = max(0, self._running - 1)
             self._meter.pulse(working=self._running > 0)
-            # a full buffer holds hundreds of events, which the library hands over without a pause
-            await anyio.lowlevel.checkpoint()
 
     def tool(self, tool: ModelTool) -> Tool[None]:
         """The tool, as the library wants it."""

@@ -129,20 +129,21 @@ class FileTools:
             return text
         return f"[lines {first} to {last} of {len(lines)}]\n{text}"
 
-    async def _list(self, given: JsonObject) -> list[str] | str:
+    async def _list(self, given: JsonObject) -> str:
         folder = self._folder(given)
         names = [f"{folder}/{entry.path}" for entry in await _entries(folder, given)]
-        if len(names) <= MOST_NAMES:
-            return names
-        cut = f"[the first {MOST_NAMES} of {len(names)} files; name a folder or a pattern]"
-        return "\n".join([*names[:MOST_NAMES], cut])
+        if len(names) > MOST_NAMES:
+            cut = f"[the first {MOST_NAMES} of {len(names)} files; name a folder or a pattern]"
+            names = [*names[:MOST_NAMES], cut]
+        return "\n".join(names) or "[no such files]"
 
-    async def _search(self, given: JsonObject) -> list[str]:
+    async def _search(self, given: JsonObject) -> str:
         wanted, folder = _text(given, "text"), self._folder(given)
         if not wanted.strip():
             raise ToolTrouble("'text' is empty: say what to search for")
         entries = await _entries(folder, given)
-        return await anyio.to_thread.run_sync(_hits, wanted, folder, entries)
+        hits = await anyio.to_thread.run_sync(_hits, wanted, folder, entries)
+        return "\n".join(hits) or "[it stands nowhere]"
 
     async def _write(self, given: JsonObject) -> str:
         path, content = self._allowed(_text(given, "path"), writes=True), _text(given, "content")

@@ -44,17 +44,23 @@ class Spending:
             input_tokens: without those that were read from a cache.
             cost_usd: where the program knows it; null: by the price list.
         """
-        usage = Usage(input_tokens, output_tokens, cached_tokens, 1)
-        if cost_usd is None and self._provider is not None:
-            cost_usd = cost_of(self._provider, self.model, usage)
-        usage.cost_usd = cost_usd
+        usage = Usage(input_tokens, output_tokens, cached_tokens, 1, cost_usd)
         self.requests += 1
-        self.told(usage)
+        self.told(self._priced(usage))
+
+    def total(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> None:
+        """What all requests of the program to one model consumed, where no more is known."""
+        self.told(self._priced(Usage(input_tokens, output_tokens, cached_tokens)))
 
     def told(self, usage: Usage) -> None:
         """So much more was consumed."""
         self._consumed = total_usage([self._consumed, usage])
         self._call.meter.spend(usage)
+
+    def _priced(self, usage: Usage) -> Usage:
+        if usage.cost_usd is None and self._provider is not None:
+            usage.cost_usd = cost_of(self._provider, self.model, usage)
+        return usage
 
     def goes_on(self) -> None:
         """The program wants another request. Raises `AgentError` when it may not have it."""

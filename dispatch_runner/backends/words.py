@@ -1,16 +1,26 @@
 """Questions and answers as text, for every backend that is spoken to."""
 
-from typing import Any
+from typing import Any, cast
+
+from anyio import to_thread
 
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
-from dispatch_runner.protocols import AgentCall, Question, Repair
+from dispatch_runner.protocols import AgentCall, PromptedRole, Question, Repair, Role
 
 EXCERPT = 400
 """Characters of an answer that are quoted when it is not what was asked for."""
 
 MOST_STARTS = 200
 """So many opening braces are tried: each may cost a look at all that follows."""
+
+
+async def question_of(role: Role, call: AgentCall) -> Question:
+    """What a role that can be put into words asks. Raises `AgentError`.
+
+    In a thread: it reads files, and the first one of a kind loads modules for tens of milliseconds.
+    """
+    return await to_thread.run_sync(cast("PromptedRole", role).question, call)
 
 
 def prompt_of(question: Question, call: AgentCall, *, in_session: bool) -> str:

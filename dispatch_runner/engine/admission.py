@@ -3,7 +3,7 @@
 Tasks that take nothing never come here. See `limits`, `gates` and `budgets` for the rules.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,11 +11,14 @@ from dispatch_runner.clock import Clock, utc_text
 from dispatch_runner.engine.budgets import Account, Budgets
 from dispatch_runner.engine.gates import Gates, Report, Shut, Ticket
 from dispatch_runner.engine.limits import Limits, Needs
-from dispatch_runner.engine.runner import Outcome
+from dispatch_runner.engine.runner import Job, Outcome
+from dispatch_runner.errors import AgentError
 from dispatch_runner.events import ProviderHeld
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget
+from dispatch_runner.paths import identity
 from dispatch_runner.protocols import Backend
+from dispatch_runner.references import resolve
 
 
 class Withdrawal(NamedTuple):
@@ -40,6 +43,10 @@ class Wants:
     """Of the gate, while it runs."""
 
 
+NOTHING = Wants(Needs())
+"""Takes nothing: most tasks, and no work at all for them."""
+
+
 class Admission:
     """Limits, gates and budgets of one dispatch."""
 
@@ -58,6 +65,30 @@ class Admission:
         self._gates = gates
         self._clock = clock
         self._waiting_for_budget = False
+
+    def wants_of(self, job: Job, outputs: Mapping[str, JsonObject]) -> Wants:
+        """What a ready task takes. Its file locks are known only now: paths may come from outputs."""
+        task, agent = job.task, job.agent
+        units = {**agent.resources, **task.resources}
+        if agent.max_concurrency is not None:
+            self.limits.define(f"agent:{agent.name}", agent.max_concurrency)
+            units[f"agent:{agent.name}"] = 1
+        value = task.input_data
+        if job.has_references:
+            try:
+                value = resolve(value, outputs)
+            except AgentError:
+                value = {}  # the attempt will say so
+        locks = {*task.modifies_files, *agent.role.writes(value)}
+        providers = agent.backend.provider, *(each.provider for each in agent.fallback)
+        paid = any(providers)
+        if not units and not locks and not paid:
+            return NOTHING
+        account = None
+        if paid:
+            own = Budget(task.max_cost_usd, task.max_tokens, task.max_requests)
+            account = self.budgets.account(agent.name, agent.budget, own)
+        return Wants(Needs(units, sorted(map(identity, locks))), providers, account)
 
     def take(self, wants: Wants) -> Hashable | Withdrawal | None:
         """Takes everything and returns null; or takes nothing and returns the limit that refuses, or

@@ -4,7 +4,6 @@ When `run` returns nothing runs any more, and every task that was added has sett
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import anyio
@@ -12,26 +11,32 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from dispatch_runner.clock import Clock
-from dispatch_runner.engine.admission import Admission, Wants, Withdrawal
+from dispatch_runner.engine.admission import NOTHING, Admission, Wants, Withdrawal
 from dispatch_runner.engine.budgets import Budgets
+from dispatch_runner.engine.entries import (
+    Entry,
+    StopCause,
+    blocked_error,
+    cancellation,
+    declared,
+    result_of,
+)
 from dispatch_runner.engine.gates import THROTTLES, Gates
 from dispatch_runner.engine.graph import Graph, Node
-from dispatch_runner.engine.limits import Limits, Needs
+from dispatch_runner.engine.limits import Limits
 from dispatch_runner.engine.runner import Desk, Job, Outcome, Runner, Start
 from dispatch_runner.engine.scheduler import Blocked, Scheduler, Settled, State
-from dispatch_runner.errors import AgentError, InternalError, RecordError
+from dispatch_runner.errors import InternalError, RecordError
 from dispatch_runner.events import (
     DispatchStopping,
     Event,
     Observer,
-    TaskDeclared,
     TaskFinished,
     TasksAdded,
     TaskStarted,
 )
 from dispatch_runner.models import (
     ErrorType,
-    Interruption,
     JsonObject,
     TaskError,
     TaskResult,
@@ -39,29 +44,12 @@ from dispatch_runner.models import (
     Usage,
 )
 from dispatch_runner.models.budget import Budget
-from dispatch_runner.paths import identity
 from dispatch_runner.protocols import Backend
-from dispatch_runner.references import resolve
 
 TURN_SECONDS = 0.005
 """How long tasks that never wait may run before others get a turn: signals, progress, timeouts."""
 
-StopCause = Interruption | None
 NOTHING_KNOWN: Mapping[str, TaskResult] = MappingProxyType({})
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A task and what became of it."""
-
-    job: Job
-    wants: Wants | None = None
-    holds: bool = False
-    """Whether it has what it wants: it runs, and does not rest."""
-    result: TaskResult | None = None
-    settled: anyio.Event | None = field(default=None, repr=False)
-    woken: anyio.Event | None = field(default=None, repr=False)
-    """Set when a task that rests is admitted again."""
 
 
 class Executor:
@@ -97,7 +85,7 @@ class Executor:
         self._fail_fast = fail_fast
         self.graph = Graph()
         self._scheduler = Scheduler(self.graph)
-        self._entries: list[_Entry] = []
+        self._entries: list[Entry] = []
         self._outputs: dict[str, JsonObject] = {}
         self._group: TaskGroup | None = None
         self._drained: anyio.Event | None = None
@@ -128,10 +116,10 @@ class Executor:
         tasks = [job.task for job in jobs]
         nodes = (Node(task.task_id, task.dependencies, task.estimated_seconds) for task in tasks)
         new = self.graph.extend(nodes)
-        self._entries.extend(map(_Entry, jobs))
+        self._entries.extend(map(Entry, jobs))
         settled = self._restored(known) if known else {}
         if self._emit is not None:
-            self._emit(TasksAdded(tuple(map(_declared, jobs))))
+            self._emit(TasksAdded(tuple(map(declared, jobs))))
         blocked = self._scheduler.add(
             new, [task.priority for task in tasks], [task.run_when for task in tasks], settled
         )
@@ -218,7 +206,7 @@ class Executor:
                 return None
             entry = self._entries[number]
             if entry.wants is None:
-                entry.wants = self._wants_of(entry.job)
+                entry.wants = self._admission.wants_of(entry.job, self._outputs)
             refusal = None
             if entry.wants is not NOTHING:
                 refusal = self._admission.take(entry.wants)
@@ -230,7 +218,7 @@ class Executor:
                 return number
         return None
 
-    def _enter(self, number: int, entry: _Entry) -> bool:
+    def _enter(self, number: int, entry: Entry) -> bool:
         """Counts a task as running. Whether it needs a worker: one that rested has its own."""
         self._scheduler.start(number)
         entry.holds = True
@@ -255,30 +243,6 @@ class Executor:
         )
         self._settle_unstarted(number, TaskStatus.CANCELLED, error)
         self._settle_blocked(self._scheduler.settle(number, succeeded=False))
-
-    def _wants_of(self, job: Job) -> Wants:
-        """What a ready task takes. Its file locks are known only now: paths may come from outputs."""
-        task, agent = job.task, job.agent
-        units = {**agent.resources, **task.resources}
-        if agent.max_concurrency is not None:
-            self._admission.limits.define(f"agent:{agent.name}", agent.max_concurrency)
-            units[f"agent:{agent.name}"] = 1
-        value = task.input_data
-        if job.has_references:
-            try:
-                value = resolve(value, self._outputs)
-            except AgentError:
-                value = {}  # the attempt will say so
-        locks = {*task.modifies_files, *agent.role.writes(value)}
-        providers = agent.backend.provider, *(each.provider for each in agent.fallback)
-        paid = any(providers)
-        if not units and not locks and not paid:
-            return NOTHING
-        account = None
-        if paid:
-            own = Budget(task.max_cost_usd, task.max_tokens, task.max_requests)
-            account = self._admission.budgets.account(agent.name, agent.budget, own)
-        return Wants(Needs(units, sorted(map(identity, locks))), providers, account)
 
     def _set_alarm(self) -> None:
         """Wakes up when a limit opens by itself; only needed while tasks wait for one."""
@@ -347,20 +311,8 @@ class Executor:
         if entry.holds and entry.wants is not NOTHING and entry.wants is not None:
             self._admission.hear(entry.wants, outcome)
         self._give_back(entry)
-        result = TaskResult(
-            task_id=task.task_id,
-            agent=task.agent,
-            backend=outcome.backend,
-            status=outcome.status,
-            output=outcome.output,
-            error=outcome.error,
-            execution_time_ms=round((self._clock.monotonic() - began) * 1000, 3),
-            attempts=len(outcome.attempts),
-            started_at=started_at,
-            finished_at=self._clock.utc(),
-            usage=outcome.usage,
-            warnings=outcome.warnings,
-        )
+        spent = self._clock.monotonic() - began
+        result = result_of(task, outcome, started_at, self._clock.utc(), spent)
         succeeded = outcome.status is TaskStatus.SUCCESS
         if succeeded and outcome.output is not None:
             self._outputs[task.task_id] = outcome.output
@@ -369,7 +321,7 @@ class Executor:
         if self._fail_fast and not succeeded:
             self.stop("fail_fast")
 
-    def _give_back(self, entry: _Entry) -> None:
+    def _give_back(self, entry: Entry) -> None:
         """A task needs no worker and no limits any more, or not now."""
         if not entry.holds:
             return
@@ -411,16 +363,9 @@ class Executor:
         return settled
 
     def _settle_blocked(self, blocked: Iterable[Blocked]) -> None:
-        for number, causes in ((b.number, b.root_causes) for b in blocked):
+        for number, causes in blocked:
             names = tuple(self.graph.ids[cause] for cause in causes)
-            shown = ", ".join(f"'{name}'" for name in names[:5]) + (
-                ", ..." if len(names) > 5 else ""
-            )
-            error = TaskError(
-                ErrorType.DEPENDENCY,
-                f"not started: {shown} did not succeed",
-                details={"blocked_by": names},
-            )
+            error = blocked_error(names)
             self._settle_unstarted(number, TaskStatus.BLOCKED, error, names)
 
     def _abandon_the_rest(self) -> None:
@@ -447,7 +392,7 @@ class Executor:
         )  # fmt: skip
         self._publish(entry, result, Outcome(status, input=task.input_data))
 
-    def _publish(self, entry: _Entry, result: TaskResult, outcome: Outcome) -> None:
+    def _publish(self, entry: Entry, result: TaskResult, outcome: Outcome) -> None:
         """The result is final: recorded first, then told to whoever waits for it."""
         entry.result = result
         if self._emit is not None:
@@ -473,10 +418,7 @@ class Executor:
         self.stop(None)
 
     def _cancellation(self, *, began: bool) -> TaskError:
-        why = str(self._record_error or _CAUSES.get(self.stopped, "the dispatch was cancelled"))
-        what = "cancelled while it ran" if began else "not started"
-        details = {"cause": self.stopped}
-        return TaskError(ErrorType.CANCELLED, f"{what}: {why}", retryable=True, details=details)
+        return cancellation(self.stopped, self._record_error, began=began)
 
     def _notice_the_end(self) -> None:
         if self._drained is None or self._stopping:
@@ -503,7 +445,7 @@ class _Desk(Desk):
 
     __slots__ = ("_entry", "_executor", "_number")
 
-    def __init__(self, executor: Executor, number: int, entry: _Entry) -> None:
+    def __init__(self, executor: Executor, number: int, entry: Entry) -> None:
         self._executor = executor
         self._number = number
         self._entry = entry
@@ -540,20 +482,3 @@ class _Desk(Desk):
 
 
 _STATES = {TaskStatus.SUCCESS: State.SUCCEEDED, TaskStatus.BLOCKED: State.BLOCKED}
-
-NOTHING = Wants(Needs())
-"""Takes nothing: most tasks, and no work at all for them."""
-
-_CAUSES: dict[StopCause, str] = {
-    "timeout": "the dispatch timeout passed",
-    "fail_fast": "another task failed and fail_fast is on",
-    "SIGINT": "interrupted by SIGINT",
-    "SIGTERM": "interrupted by SIGTERM",
-    "SIGHUP": "interrupted by SIGHUP",
-    "budget": "the budget is spent",
-}
-
-
-def _declared(job: Job) -> TaskDeclared:
-    task = job.task
-    return TaskDeclared(task.task_id, task.agent, task.description, tuple(task.dependencies))

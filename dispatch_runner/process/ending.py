@@ -114,4 +114,4 @@ def _send(members: list[Member], number: signal.Signals) -> bool:
 
 def _family(child: Child, fresh: bool) -> list[Member]:
     running = child.poll() is None
-    return family(child.pid, child.marker, with_program=running, fresh=fresh)
+    return family(child.pid, child.marker, child.tag, with_program=running, fresh=fresh)

@@ -2,10 +2,10 @@
 
 On Linux this process becomes the parent of every orphan among its descendants (child subreaper), so
 a family is: the tree below the program, and the trees below those orphans that carry the program's
-marker in their environment or are in its session or process group. Never by name.
+marker in their environment, its tag (see `tags`), or are in its session or process group. Never by name.
 
-A process that left the tree, its session and its group, and emptied its environment as well, cannot
-be told from another's: `everything` finds it at the end.
+A process that left the tree, its session and its group, emptied its environment and changed that limit as
+well cannot be told from another's: `everything` finds it at the end.
 
 Elsewhere a family is the program's process group.
 """
@@ -17,6 +17,8 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from dispatch_runner.process.tags import tag_of
 
 MARKER = "DISPATCH_RUNNER_TASK_MARKER"
 """The environment variable that marks a program and all its descendants.
@@ -53,7 +55,7 @@ class Orphan:
 
     started: int
     keys: frozenset[str | int]
-    """Its markers, its session and its group when it was first seen."""
+    """Its markers, its tag, its session and its group when it was first seen."""
 
 
 class Orphans:
@@ -72,11 +74,11 @@ class Orphans:
         self._of: dict[str | int, set[int]] = {}
         """By key: hundreds of programs may look for their own among a thousand at once."""
 
-    def of(self, program: int, marker: str) -> set[int]:
+    def of(self, program: int, marker: str, tag: int) -> set[int]:
         """Ids of the orphans of one program among those seen, dead ones included."""
         if not self._seen:
             return set()
-        return self._of.get(marker, set()) | self._of.get(program, set())
+        return set().union(*(self._of.get(key, ()) for key in (marker, program, tag)))
 
     def refresh(self) -> None:
         """Sees the orphans that there are now. Costs microseconds when there are none."""
@@ -103,7 +105,9 @@ class Orphans:
 
     def _add(self, member: Member, marker: str) -> None:
         keys: frozenset[str | int]
-        keys = frozenset((*_outer_markers(marker), member.session, member.group))
+        tag = tag_of(member.pid)
+        known = () if tag is None else (tag,)
+        keys = frozenset((*_outer_markers(marker), member.session, member.group, *known))
         self._seen[member.pid] = Orphan(member.started, keys)
         for key in keys:
             self._of.setdefault(key, set()).add(member.pid)
@@ -145,7 +149,7 @@ def look_at(pid: int) -> Member | None:
     return Member(pid, parent, group_id, session, started, alive, in_exec=fields[48] == b"0")
 
 
-def family(program: int, marker: str, *, with_program: bool, fresh: bool) -> list[Member]:
+def family(program: int, marker: str, tag: int, *, with_program: bool, fresh: bool) -> list[Member]:
     """Everyone who belongs to a program and is alive; adopted ones that are dead are reaped.
 
     No one at all is always the truth of this moment; others may be what was known a moment ago,
@@ -155,10 +159,10 @@ def family(program: int, marker: str, *, with_program: bool, fresh: bool) -> lis
     if not orphans.adopted:
         return group(program)
     own = {program} if with_program else set()
-    if not fresh and (known := _living(own | orphans.of(program, marker))):
+    if not fresh and (known := _living(own | orphans.of(program, marker, tag))):
         return known
     orphans.refresh()
-    return _living(own | orphans.of(program, marker))
+    return _living(own | orphans.of(program, marker, tag))
 
 
 def group(program: int) -> list[Member]:

@@ -2,7 +2,7 @@
 
 Beside the first program a shell is started that waits on a pipe of which we alone have the other
 end. When that end closes without a word, we were killed: the shell becomes the program `sweep`, which
-ends everything that carries a marker of ours, and then itself.
+ends everything that carries a marker or a tag of ours, and then itself.
 
 The shell has a session of its own, none of our files, nothing of our name in its command line, and
 ignores the signals that are meant for us. Linux only: elsewhere there is no process table to search.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dispatch_runner.process.family import MARKER, orphans
+from dispatch_runner.process.tags import OURS
 
 if TYPE_CHECKING:
     import subprocess
@@ -75,6 +76,7 @@ class Guardian:
             "PYTHON": sys.executable,
             "SWEEP": str(Path(__file__).with_name("sweep.py")),
             "NEEDLE": f"{MARKER}={prefix}",
+            "TAG": f"{OURS}",
         }
         # inside another dispatcher's program it is a part of that one
         outer = os.environ.get(MARKER)

@@ -16,6 +16,7 @@ from dispatch_runner.models import ErrorType
 from dispatch_runner.process.family import orphans
 from dispatch_runner.process.limits import ResourceLimits
 from dispatch_runner.process.output import nameless_file
+from dispatch_runner.process.tags import new_tag, tagged
 
 if TYPE_CHECKING:
     import subprocess
@@ -38,10 +39,12 @@ class Child:
         self,
         popen: "subprocess.Popen[bytes]",
         marker: str,
+        tag: int,
         limits: ResourceLimits | None = None,
     ) -> None:
         self.pid = popen.pid
         self.marker = marker
+        self.tag = tag
         self.returncode: int | None = None
         self._popen = popen
         self._limits = limits
@@ -127,6 +130,8 @@ async def launch(
     """
     import subprocess
 
+    tag = new_tag()
+
     def start() -> "subprocess.Popen[bytes]":
         place = _located(command[0], env.get("PATH"))
         vector = command
@@ -134,23 +139,24 @@ async def launch(
             vector = limits.around([_runnable(place or command[0], cwd), *command[1:]])
         source = stdin if isinstance(stdin, int) else _readable(stdin)
         try:
-            return subprocess.Popen(
-                vector,
-                executable=place if limits is None else None,
-                stdin=source,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=cwd,
-                env=env,
-                start_new_session=True,
-            )
+            with tagged(tag):
+                return subprocess.Popen(
+                    vector,
+                    executable=place if limits is None else None,
+                    stdin=source,
+                    stdout=stdout,
+                    stderr=stderr,
+                    cwd=cwd,
+                    env=env,
+                    start_new_session=True,
+                )
         finally:
             if source != stdin:
                 os.close(source)
 
     await _turn()
     try:
-        return Child(await patiently(start), marker, limits)
+        return Child(await patiently(start), marker, tag, limits)
     except (OSError, ValueError) as error:
         raise refusal(error, command, cwd) from error
 

@@ -4,8 +4,10 @@ It imports nothing of this package, so that it starts in milliseconds and needs 
 """
 
 import os
+import resource
 import signal
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 GRACE_SECONDS = 0.4
@@ -15,6 +17,9 @@ PATIENCE_SECONDS = 20.0
 """How long killed processes are waited for; only the kernel, or another user, can hold them longer."""
 
 PAUSE_SECONDS = 0.02
+NUMBER_BITS = 24
+"""As in `tags`."""
+
 QUIET_LOOKS = 3
 """So many looks in a row must find nobody: one that is just becoming another program shows no
 environment."""
@@ -30,13 +35,14 @@ class Process(NamedTuple):
 
 
 def main() -> None:
-    """Sweeps for the processes one of whose variables begins with the text in `NEEDLE`."""
-    needle = os.fsencode(os.environ["NEEDLE"])
+    """Sweeps for the processes one of whose variables begins with the text in `NEEDLE`, or that carry a tag
+    of those that begin with the number in `TAG`."""
+    needle, tag = os.fsencode(os.environ["NEEDLE"]), int(os.environ["TAG"])
     asked: set[int] = set()
     start = time.monotonic()
     quiet = 0
     while quiet < QUIET_LOOKS and time.monotonic() < start + PATIENCE_SECONDS:
-        found = belonging(needle)
+        found = belonging(needle, tag)
         quiet = 0 if found else quiet + 1
         kill = time.monotonic() > start + GRACE_SECONDS
         for pid in found:
@@ -48,10 +54,10 @@ def main() -> None:
         time.sleep(PAUSE_SECONDS)
 
 
-def belonging(needle: bytes) -> set[int]:
+def belonging(needle: bytes, tag: int) -> set[int]:
     """Who carries the mark, descends from one who does, or is in such a one's session or group."""
     table = living()
-    found = {process.pid for process in table if is_marked(process.pid, needle)}
+    found = {process.pid for process in table if is_marked(process.pid, needle, tag)}
     size = -1
     while size < len(found):
         size = len(found)
@@ -87,13 +93,14 @@ def look_at(pid: int) -> Process | None:
     return Process(pid, int(parent), int(group), int(session))
 
 
-def is_marked(pid: int, needle: bytes) -> bool:
-    """Whether its environment carries the mark, as far as can be seen."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return any(each.startswith(needle) for each in file.read().split(b"\0"))
-    except OSError:
-        return False
+def is_marked(pid: int, needle: bytes, tag: int) -> bool:
+    """Whether its environment carries the mark, or its limits the tag, as far as can be seen."""
+    with suppress(OSError):
+        if resource.prlimit(pid, resource.RLIMIT_RTTIME)[0] >> NUMBER_BITS == tag:
+            return True
+    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        return any(each.startswith(needle) for each in file.read().split(b"\0"))
+    return False
 
 
 def send(pid: int, number: signal.Signals) -> None:

@@ -165,9 +165,10 @@ def _unknown_server(
 
 
 def _unused(servers: Mapping[str, McpServer], tools: Mapping[str, McpTool]) -> Iterator[str]:
-    """Servers that no tool is mapped to are never asked, which their owner may not expect."""
+    """Servers that no tool is mapped to are asked by models only, which their owner may not expect."""
     used = {tool.server for tool in tools.values()}
     idle: Sequence[str] = [name for name in servers if name not in used]
     if idle and not used:
         names = ", ".join(f"'{name}'" for name in idle[:5])
-        yield f"no tool is mapped to MCP server {names}: it is not used; see [mcp.tools]"
+        told = "only agents on backend 'llm' use it; see [mcp.tools]"
+        yield f"no tool is mapped to MCP server {names}: {told}"

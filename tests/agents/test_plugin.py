@@ -88,3 +88,25 @@ def test_a_session_has_its_agent_and_its_skill_and_its_command_works(
     )
     result = json.loads(answer["content"])
     assert (result["status"], result["results"][0]["output"]) == ("success", {"n": 41})
+
+
+def test_its_agent_is_given_the_skill_and_may_call_the_command(
+    claude: Claude, server: Callable[..., ModelServer]
+) -> None:
+    name = "dispatch-runner:parallel-dispatcher"
+    work = {
+        "subagent_type": name,
+        "prompt": "plan it",
+        "description": "plan",
+        "run_in_background": False,
+    }
+    model = server([tool("Agent", work), text("understood")])
+    done = claude(
+        "-p", "go", "--plugin-dir", PLUGIN, "--no-session-persistence", "--allowedTools", "Agent",
+        server=model,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    asked = model.requests[1].text
+    assert "You plan, run and report dispatches." in asked
+    assert "tasks.facts.output.service" in asked  # the example of the skill
+    assert '"Bash"' in asked

@@ -152,6 +152,18 @@ def test_an_orphan_without_environment_is_found_by_its_session(killed: Killed) -
     killed.assert_ended(int(pid))
 
 
+def test_a_daemon_without_environment_in_its_own_session_is_found_by_its_tag(
+    killed: Killed,
+) -> None:
+    dispatcher = killed.dispatcher(
+        "(env -i /usr/bin/setsid /bin/sh -c 'echo $$ >> ready; exec /bin/sleep 60' &) ; exec sleep 60"
+    )
+    (pid,) = killed.wait_for(1)
+    kill(dispatcher)
+    killed.assert_nothing_is_left()
+    killed.assert_ended(int(pid))
+
+
 def test_all_of_many_programs_end(killed: Killed) -> None:
     dispatcher = killed.dispatcher("(setsid sleep 60 &) ; echo >> ready; exec sleep 60", count=5)
     killed.wait_for(5)

@@ -254,10 +254,30 @@ async def test_programs_of_a_dispatcher_that_was_killed_inside_a_program_are_end
     assert marked(marker) == []
 
 
-async def test_a_process_that_hid_is_found_by_the_last_act(marker: str, tmp_path: Path) -> None:
+async def test_a_daemon_without_environment_in_its_own_session_is_known_by_its_tag(
+    marker: str, tmp_path: Path
+) -> None:
     ready = tmp_path / "ready"
     hidden = f"(setsid env -i /bin/sh -c 'echo $$ >> {ready}; exec /bin/sleep 60' &)"
     completed = await shell(f"{hidden}; while ! [ -s {ready} ]; do :; done", marker)
+    assert completed.leftovers == 1
+    assert not exists(int(ready.read_text()))
+
+
+async def test_a_process_that_hid_in_every_way_is_found_by_the_last_act(
+    marker: str, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    code = (
+        "import os, resource\n"
+        "os.fork() and os._exit(0)\n"
+        "os.setsid()\n"
+        "resource.setrlimit(resource.RLIMIT_RTTIME, (resource.RLIM_INFINITY,) * 2)\n"
+        f"open({str(ready)!r}, 'w').write(f'{{os.getpid()}}\\n')\n"
+        "os.execve('/bin/sleep', ['sleep', '60'], {})\n"
+    )
+    script = f'env -i {sys.executable} -I -S -c "$CODE"; until [ -s {ready} ]; do sleep 0.01; done; sleep 0.1'
+    completed = await run(["sh", "-c", script], env={**ENVIRONMENT, "CODE": code}, marker=marker)
     pid = int(ready.read_text())
     assert completed.leftovers == 0
     assert exists(pid)

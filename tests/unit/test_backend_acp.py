@@ -88,6 +88,8 @@ async def test_leave_is_given_for_once_and_a_tool_may_be_asked_for_before_it_is_
     answer = await ask("gemini", call, EDIT)
     assert answer.output == {"text": "chosen: once"}
     assert [each["name"] for each in told(call, "tool")] == ["Writing to a.txt"]
+    assert isinstance(call.meter, WatchedMeter)
+    assert call.meter.working.is_set()
     assert call.meter.usage == Usage(200, 40)
 
 
@@ -292,6 +294,16 @@ async def test_one_that_never_greets_is_ended_when_cancelled(call: AgentCall) ->
     with anyio.fail_after(10), anyio.move_on_after(0.2) as scope:
         await ask("mute", call, grace_seconds=0.01)
     assert scope.cancelled_caught
+
+
+async def test_nothing_is_granted_to_one_that_is_told_to_stop(call: AgentCall) -> None:
+    assert isinstance(call.meter, WatchedMeter)
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, "late", call, None)
+        await call.meter.working.wait()
+        group.cancel_scope.cancel()
+    assert (call.workspace / "late.txt").read_text() == "cancelled"
+    assert call.meter.usage == Usage(100, 20)
 
 
 async def test_its_plan_and_its_output_are_kept(call: AgentCall) -> None:

@@ -14,6 +14,7 @@ from dispatch_runner.models import ErrorType, Usage
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import AgentCall, Answer, Budget, Question, Repair
 from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.testing import AnyInputRole
 from support.agent_suite import SCHEMA, WatchedMeter, agent_call, role_of
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +93,29 @@ async def test_a_role_never_gets_more_tools_than_the_operator_allows(
     await ask("success", call, Question("x", tools=("Read", "Edit", "Bash(*)")), access=access)
     assert flag(call, "--tools=") == tools
     assert any(rule.startswith("Bash") for rule in allowed(call)) is (access == "execute")
+
+
+async def test_a_pattern_of_a_role_leads_nowhere_that_the_operator_does_not_allow(
+    tmp_path: Path,
+) -> None:
+    call = agent_call(tmp_path)
+    wanted = ("Read(docs/**)", "Edit(//etc/**)", "Edit(~/.ssh/**)", "Edit(a/../../b)")
+    await ask("success", call, Question("x", tools=wanted), access="edit")
+    assert allowed(call) == ["Read(docs/**)"]
+
+
+async def test_it_runs_where_the_operator_says(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    call = agent_call(tmp_path)
+    await ask("success", call, cwd=elsewhere)
+    assert (elsewhere / "given.json").exists()
+
+
+async def test_a_role_without_words_is_not_asked(tmp_path: Path) -> None:
+    with pytest.raises(AgentError) as caught:
+        await backend_of("success").answer(AnyInputRole("mute"), agent_call(tmp_path))
+    assert (caught.value.type, caught.value.retryable) == (ErrorType.UNAVAILABLE, False)
 
 
 async def test_a_folder_is_no_pattern(tmp_path: Path) -> None:

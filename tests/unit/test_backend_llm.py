@@ -163,7 +163,7 @@ async def test_each_providers_errors_keep_their_meaning(
     assert limited.exhausted is False
     assert refused.type is ErrorType.UNVERIFIED
     assert "refused" in refused.message
-    assert cut.type is ErrorType.BAD_OUTPUT
+    assert cut.type is ErrorType.BUDGET_EXCEEDED
     assert "cut off" in cut.message
     assert len(server.requests) == 4, "the library asked again by itself"
 

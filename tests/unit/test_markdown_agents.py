@@ -171,7 +171,7 @@ def test_of_two_files_with_one_name_the_second_is_told(folder: Path) -> None:
 
 def test_what_is_no_readable_text_is_told(folder: Path, tmp_path: Path) -> None:
     (folder / "large.md").write_text(agent_text(body="x" * MOST_BYTES))
-    (folder / "latin.md").write_bytes(agent_text(body="ok\n").encode() + b"caf\xe9")
+    (folder / "latin.md").write_bytes(agent_text(body="ok\n").encode() + b"\xe9")
     os.mkfifo(folder / "pipe.md")
     (tmp_path / "secret.md").write_text(agent_text())
     (folder / "link.md").symlink_to(tmp_path / "secret.md")
@@ -203,12 +203,12 @@ def test_it_is_a_role_that_can_be_asked_in_words() -> None:
 
 
 def test_wrong_input_is_named_all_at_once(tmp_path: Path) -> None:
-    value = {"prompt": "", "files": ["a", "/etc/passwd"], "context": [], "promt": "x"}
+    value = {"prompt": "", "files": ["a", "/etc/passwd"], "context": [], "prompts": "x"}
     problems = HELPER.check_input(value, AllowedRoots((str(tmp_path),)))
     assert {(problem.location, problem.code) for problem in problems} == {
         (("prompt",), "out_of_range"),
         (("context",), "invalid_type"),
-        (("promt",), "unknown_field"),
+        (("prompts",), "unknown_field"),
         (("files", 0), "path_not_absolute"),
         (("files", 1), "path_outside_roots"),
     }
@@ -393,7 +393,7 @@ def test_a_broken_file_is_shown_warned_about_and_refused_with_its_reason(
 def test_a_request_for_it_is_checked_like_any_other(folder: Path, tmp_path: Path) -> None:
     (folder / "a.md").write_text(agent_text())
     operator = Operator.of(Flags(agent_folder=("agents",)), {}, tmp_path)
-    task = {"task_id": "a", "agent": "helper", "input_data": {"promt": "x"}}
+    task = {"task_id": "a", "agent": "helper", "input_data": {"prompts": "x"}}
     with pytest.raises(RequestRejected) as caught:
         prepare(operator, {"tasks": [task]})
     assert {problem.code for problem in caught.value.problems} == {

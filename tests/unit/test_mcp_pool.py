@@ -99,6 +99,29 @@ async def test_a_tool_that_is_not_there_is_not_assessed_and_in_the_log(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        (McpSettings(), []),
+        (McpSettings(tools={"find": McpTool("embedded", "research")}), ["find"]),
+        (McpSettings(tools={"find": McpTool("embedded", "no_such_tool")}), []),
+        (McpSettings(tools={"find": McpTool("embedded", "research")}, embedded=False), []),
+        (McpSettings({"s": McpServer("s", "test", command=("/no/such/server",))}), []),
+        (McpSettings({"s": McpServer("s", "test", command=("x",), problem="it is off")}), []),
+    ],
+)
+async def test_what_is_offered_is_what_the_operator_mapped_and_what_can_be_reached(
+    settings: McpSettings, names: list[str]
+) -> None:
+    async with open_pool(
+        settings, correlation_id="an-id", hurry=anyio.Event(), roots=AllowedRoots.of(())
+    ) as pool:
+        offered = await pool.offered()
+    assert [tool.name for tool in offered] == names
+    assert all(tool.description and tool.input_schema["type"] == "object" for tool in offered)
+
+
+@pytest.mark.anyio
 async def test_an_embedded_tool_that_raises_is_an_error() -> None:
     assert await ask(McpSettings(), "raises", {}) == ToolAnswer("error", reason="the index is gone")
 

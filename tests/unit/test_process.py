@@ -299,13 +299,13 @@ async def test_other_errors_are_not_waited_for() -> None:
 
 
 async def test_without_handles_of_processes_the_end_is_found_by_polling() -> None:
-    child = Child(started("sh", "-c", "sleep 0.02; exit 9"), "m")
+    child = Child(started("sh", "-c", "sleep 0.02; exit 9"), "m", 0)
     assert await child.wait_by_polling() == 9
 
 
 async def test_an_exit_code_that_someone_else_took_is_not_guessed() -> None:
     popen = started("true")
-    child = Child(popen, "m")
+    child = Child(popen, "m", 0)
     popen.wait()
     with pytest.raises(AgentError, match="taken by someone else"):
         await child.wait()

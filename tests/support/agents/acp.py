@@ -423,6 +423,15 @@ class Agent:
         self.use("w", "grep", "search", "in_progress")
         self.wait()
 
+    def play_late(self) -> None:
+        """Asks for leave when it was told to stop."""
+        self.use("l", "grep", "search", "pending", "in_progress")
+        try:
+            self.wait()
+        except Cancelled:
+            Path("late.txt").write_text(self.ask("l", "grep", "search"))
+            raise
+
     def play_deaf(self) -> None:
         self.pipe.deaf = True
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,0 +1,175 @@
+"""opencode as an agent: its command line without a terminal, `opencode run --format json`."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from dispatch_runner.backends.agent_program import AgentProgram
+from dispatch_runner.backends.choices import (
+    NETWORK,
+    access_of,
+    commands_of,
+    model_of,
+    prompt_with_system,
+)
+from dispatch_runner.backends.following import looking
+from dispatch_runner.backends.opencode_turn import Turn
+from dispatch_runner.backends.prices import unknown_price
+from dispatch_runner.backends.programs import leftovers, output_files
+from dispatch_runner.backends.spending import Spending
+from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of
+from dispatch_runner.models import JsonObject
+from dispatch_runner.protocols import Access, AgentCall, Answer, PromptedRole, Question, Role
+from dispatch_runner.settings.values import BackendOptions
+
+INSTALL = "npm install -g opencode-ai"
+FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+KEYS = {
+    "google": ("GEMINI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY"),
+    "opencode": ("OPENCODE_API_KEY",),
+}
+"""Variables of the keys of those providers whose own is not called `NAME_API_KEY`."""
+KNOWN = frozenset({"anthropic", "google", "openai"})
+"""Providers whose protocol opencode speaks by itself; others are asked as OpenAI's chat."""
+ISOLATED = {
+    "OPENCODE_DISABLE_AUTOUPDATE": "1",
+    "OPENCODE_DISABLE_CLAUDE_CODE": "1",
+    "OPENCODE_DISABLE_EXTERNAL_SKILLS": "1",
+    "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+    "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
+    "OPENCODE_DISABLE_SHARE": "1",
+}
+"""A repository's settings, plugins and servers are not read, and nothing is fetched but the answer."""
+MAY: Mapping[Access, tuple[str, ...]] = {
+    "read": ("glob", "grep", "list", "lsp", "read", "todoread", "todowrite"),
+    "edit": ("edit",),
+    "execute": ("bash",),
+}
+"""What each access adds to the one before, by opencode's names of permissions."""
+
+
+class OpencodeBackend:
+    """Asks opencode, once for each round; a repair goes on in the same session."""
+
+    name = "opencode"
+    repairs = True
+
+    def __init__(self, options: BackendOptions) -> None:
+        prefix = (options.model or "").partition("/")[0]
+        self.provider = options.provider or prefix or "opencode"
+        self._options = options
+        keys = KEYS.get(prefix, (f"{prefix.upper().replace('-', '_')}_API_KEY",) if prefix else ())
+        own = (options.api_key_env,) if options.api_key_env else ()
+        self._program = AgentProgram(options, "opencode", (*keys, *own, *FOLDERS, *NETWORK))
+
+    def unavailable(self, role: Role) -> str | None:
+        """Why it cannot serve this role, or null."""
+        if not hasattr(role, "question"):
+            return f"agent {role.name!r} cannot be put into words"
+        if self._options.base_url and "/" not in (self._options.model or ""):
+            return 'base_url needs a model for opencode: write model = "PROVIDER/MODEL"'
+        missing = self._program.missing()
+        return f"{missing}: install it with '{INSTALL}'" if missing else None
+
+    def unknown_cost(self, role: Role) -> str | None:
+        """Why the cost of a call will not be known, or null."""
+        return unknown_price(self.provider, _name(self._options.model))
+
+    async def answer(self, role: Role, call: AgentCall) -> Answer:
+        """The answer of one round. Raises `AgentError`.
+
+        When it is cancelled, opencode and all that it started have ended before it returns.
+        """
+        question = cast("PromptedRole", role).question(call)
+        session = call.repair.session if call.repair else None
+        model = model_of(self._options, question)
+        spending = Spending(call, self._program.name, self.provider, self._options.max_turns)
+        spending.model = _name(model)
+        turn = Turn(call, self._program.name, output_files(call)[1], spending)
+        variables = {**ISOLATED, "OPENCODE_CONFIG_CONTENT": _json(self._settings(question, model))}
+        prompt = _prompt(question, call, session)
+        try:
+            completed = await looking(
+                lambda: self._program.run(
+                    _arguments(call, model, session),
+                    call,
+                    turn.event,
+                    stdin=prompt,
+                    variables=variables,
+                ),
+                turn.look,
+            )
+        finally:
+            turn.settle()
+        turn.check(completed)
+        return Answer(
+            output_of(turn.text, question, turn.session),
+            leftovers(completed, self._program.name),
+            turn.session,
+        )
+
+    def _settings(self, question: Question, model: str | None) -> JsonObject:
+        settings: JsonObject = {
+            "autoupdate": False,
+            "share": "disabled",
+            "snapshot": False,
+            "formatter": False,
+            "lsp": False,
+            "permission": _permissions(access_of(self._options, question), question),
+        }
+        if model is not None and self._options.base_url is not None:
+            settings["provider"] = {model.partition("/")[0]: self._address(model)}
+        return settings
+
+    def _address(self, model: str) -> JsonObject:
+        """Of a server other than the provider's usual one."""
+        provider, _, name = model.partition("/")
+        own: JsonObject = {"options": {"baseURL": self._options.base_url}, "models": {name: {}}}
+        if self._options.api_key_env is not None:
+            own["options"]["apiKey"] = f"{{env:{self._options.api_key_env}}}"
+        if provider not in KNOWN:
+            own["npm"] = "@ai-sdk/openai-compatible"
+        return own
+
+
+def _arguments(call: AgentCall, model: str | None, session: str | None) -> list[str]:
+    # without a title it would ask a model for one
+    arguments = ["run", "--format=json", "--pure", f"--title={call.task_id}"]
+    arguments += ["--print-logs", "--log-level=ERROR"]
+    arguments += [f"--model={model}"] if model else []
+    return [*arguments, f"--session={session}"] if session else arguments
+
+
+def _permissions(access: Access, question: Question) -> JsonObject:
+    """What it may do; all else is denied without being asked."""
+    levels: tuple[Access, ...] = ("read", "edit", "execute")
+    allowed = [name for level in levels[: levels.index(access) + 1] for name in MAY[level]]
+    permissions: dict[str, Any] = {"*": "deny", **dict.fromkeys(allowed, "allow")}
+    commands = commands_of(question)
+    if access == "execute" and commands is not None:
+        permissions["bash"] = {"*": "deny", **{f"{each} *": "allow" for each in commands}}
+    return permissions
+
+
+def _prompt(question: Question, call: AgentCall, session: str | None) -> str:
+    prompt = prompt_of(question, call, in_session=session is not None)
+    if session is not None:
+        return prompt
+    if question.schema is not None:
+        prompt += f"\n\n{asks_for_json(question.schema)}"
+    return prompt_with_system(question, prompt)
+
+
+def _name(model: str | None) -> str | None:
+    """As the provider calls it."""
+    return model.partition("/")[2] or None if model else None
+
+
+def _json(value: JsonObject) -> str:
+    import orjson
+
+    return orjson.dumps(value).decode()
+
+
+def build(options: BackendOptions) -> OpencodeBackend:
+    """The backend of an agent."""
+    return OpencodeBackend(options)
