@@ -12,6 +12,8 @@ NOT_USED = frozenset({
 COSMETIC = frozenset({"color", "background", "version", "author", "tags", "metadata", "license"})
 USED = ("name", "description", "tools", "model")
 
+NOTHING = ("", "~", "null")
+
 _HEAD = re.compile(
     r"\ufeff?---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE
 )
@@ -82,11 +84,13 @@ def _read(text: str) -> AgentFile:
 
 
 def _values(text: str) -> dict[str, Any]:
+    """The keys that have a value. Every scalar is a text, as it is written: no tag and no type of YAML
+    is looked at, and a name such as `no` is a name."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        values = yaml.load(text, Loader=loader)  # noqa: S506 - a safe one
+        values = yaml.load(text, Loader=loader)  # noqa: S506 - the safest one
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
@@ -96,7 +100,7 @@ def _values(text: str) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise Wrong("the front matter holds no keys", 1, "write name: ... and description: ...")
-    return values
+    return {key: value for key, value in values.items() if value not in NOTHING}
 
 
 def _name(values: dict[str, Any], head: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dispatch_runner.errors import InternalError, SettingsError
 from dispatch_runner.models.budget import Budget
-from dispatch_runner.protocols import Agent, OfflineRole
+from dispatch_runner.protocols import Agent, Role
 from dispatch_runner.settings.names import suggestion
 from dispatch_runner.settings.values import BackendOptions, shown
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dispatch_runner.agents.front_matter import AgentFile
-    from dispatch_runner.protocols import Backend, Role
+    from dispatch_runner.protocols import Backend
     from dispatch_runner.settings import Settings
     from dispatch_runner.settings.schema import AgentSettings
 
@@ -49,9 +49,11 @@ NEED_A_COMMAND = {
 }
 PROGRAM_ROLE = "dispatch_runner.backends.command:ProgramRole"
 ENTRY_POINTS = "dispatch_runner.agents"
-"""The group in which a package names its roles: agent's name to the class of an `OfflineRole`."""
-ROLE_PARTS = ("name", *(part for part in dir(OfflineRole) if not part.startswith("_")))
-"""What an object needs in order to be a role."""
+"""The group in which a package names its roles: agent's name to the class of an `OfflineRole`, a
+`PromptedRole`, or both."""
+ROLE_PARTS = ("name", *(part for part in dir(Role) if not part.startswith("_")))
+"""What an object needs in order to be a role; besides, one of `WAYS_TO_ANSWER`."""
+WAYS_TO_ANSWER = ("solve", "question")
 OWN_ANSWER = frozenset({"echo"})
 """Roles that a general choice of backend leaves alone."""
 STALL_SECONDS = 120.0
@@ -357,7 +359,10 @@ def _installed_role(entry_point: EntryPoint) -> Role:
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise _broken(entry_point, f"cannot be loaded: {reason}") from error
-    if missing := [part for part in ROLE_PARTS if not hasattr(role, part)]:
+    missing = [part for part in ROLE_PARTS if not hasattr(role, part)]
+    if not any(hasattr(role, way) for way in WAYS_TO_ANSWER):
+        missing.append(" or ".join(WAYS_TO_ANSWER))
+    if missing:
         shown = ", ".join(missing)
         raise _broken(entry_point, f"is not a role: '{entry_point.value}' lacks {shown}")
     return cast("Role", role)

@@ -51,7 +51,7 @@ class AcpBackend:
         question = await question_of(role, call)
         folder = self._options.cwd or call.workspace
         policy = Policy(question, self._options.access, call.roots, str(folder))
-        turn = Turn(call, policy)
+        turn = Turn(call, policy, self._options.max_turns)
         call.meter.pulse()
         stdout, stderr = output_files(call)
         try:

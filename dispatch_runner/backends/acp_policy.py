@@ -29,10 +29,11 @@ KINDS_OF_TOOLS: dict[str, frozenset[str]] = {
 has no means to hold an agent to it."""
 
 MODES: dict[bool, tuple[str, ...]] = {
-    True: ("read-only", "plan"),
+    True: ("read-only", "default", "ask", "plan"),
     False: ("default", "build", "code", "agent", "auto"),
 }
-"""Names of modes to work in, by whether nothing may be changed; the first that the agent has."""
+"""Names of modes to work in, by whether nothing may be changed; the first that the agent has. One that
+asks is better than one for plans, in which some agents write their plans into files."""
 
 ALLOWING = ("allow_once",)
 REFUSING = ("reject_once", "reject_always")

@@ -13,6 +13,7 @@ from dispatch_runner.backends.acp_turn import Turn
 from dispatch_runner.backends.words import EXCERPT, asks_for_json, output_of, prompt_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.process import cut
 from dispatch_runner.protocols import AgentCall, Answer, Question
 from dispatch_runner.settings.names import suggestion
 
@@ -21,6 +22,8 @@ VERSION = 1
 
 CANCEL_SECONDS = 2.0
 """How long an agent that is told to cancel may take to say what it consumed."""
+
+HEADING = "The task:"
 
 NO_CAPABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
 """An agent has its own files and terminals; some handle ours badly."""
@@ -89,9 +92,9 @@ class Session:
             state, again = await self._open(welcome, {"cwd": folder, "mcpServers": []})
             mode = await self._choose_mode(state)
             model = await self._choose_model(state, question)
-            about, session = welcome.get("agentInfo"), self._id
+            agent, session = _identity(welcome), self._id
             self._call.log.tell(
-                "session", agent=about, session=session, continued=again, mode=mode, model=model
+                "session", agent=agent, session=session, continued=again, mode=mode, model=model
             )
             result = await self._prompt(self._words(question, in_session=again))
         except RpcError as error:
@@ -208,7 +211,9 @@ class Session:
             parts.insert(0, question.system)
         if question.schema is not None:
             parts.append(asks_for_json(question.schema))
-        return "\n\n".join(parts)
+        words = "\n\n".join(parts)
+        # what begins with a slash is a command to many agents
+        return f"{HEADING}\n\n{words}" if words.lstrip().startswith("/") else words
 
     async def _prompt(self, words: str) -> JsonObject:
         """How the prompt ended. What it consumed is told whatever happens."""
@@ -261,6 +266,12 @@ class Session:
         )
         details = {"stop_reason": reason, "answer": text[:EXCERPT]}
         raise AgentError(kind, message, details=details, session=self._id)
+
+
+def _identity(welcome: JsonObject) -> str:
+    """What the agent calls itself, and its version."""
+    about = _object(welcome.get("agentInfo"))
+    return cut(f"{about.get('name', '?')} {about.get('version', '')}".strip(), EXCERPT)
 
 
 def _modes(state: JsonObject, session: str) -> Choice | None:

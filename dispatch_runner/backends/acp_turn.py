@@ -42,7 +42,11 @@ class Turn:
     Before `begin`, such as during the replay of an old session, what it says and does is not heeded.
     """
 
-    def __init__(self, call: AgentCall, policy: Policy) -> None:
+    def __init__(self, call: AgentCall, policy: Policy, max_turns: int | None) -> None:
+        """
+        Args:
+            max_turns: most requests of the agent to its model, besides the budget's.
+        """
         self.halted: AgentError | None = None
         """Why it must stop before it is done."""
         self.scope = anyio.CancelScope()
@@ -53,7 +57,7 @@ class Turn:
         """The last that it said: after its last tool, unless it said nothing then."""
         self.policy = policy
         self._call = call
-        self._spending = Spending(call.budget or Budget())
+        self._spending = Spending(call.budget or Budget(), max_turns)
         self._session: str | None = None
         self._parts: list[str] = []
         self._length = 0
@@ -205,8 +209,10 @@ class Turn:
 class Spending:
     """What a prompt consumes, as far as an agent tells of it, within a budget."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, max_turns: int | None = None) -> None:
         self._budget = budget
+        given = [each for each in (budget.requests, max_turns) if each is not None]
+        self._most_requests = min(given, default=None)
         self._began = False
         self._cost_before = 0.0
         self._cost: float | None = None
@@ -244,10 +250,9 @@ class Spending:
         if self._tool_ended:
             self._tool_ended = False
             self._requests += 1
-        most = self._budget.requests
-        if most is None or self._requests <= most:
+        if self._most_requests is None or self._requests <= self._most_requests:
             return None
-        return f"the agent made {self._requests} requests to its model, more than its budget"
+        return f"the agent made {self._requests} requests to its model, more than it may"
 
     def total(self, result: JsonObject) -> Usage | None:
         """What the prompt consumed; null when nothing is known.
@@ -264,16 +269,20 @@ class Spending:
         return None if self._cost is None else max(0.0, self._cost - self._cost_before)
 
 
-def _tokens(result: JsonObject) -> tuple[int | None, int | None, int | None] | None:
+def _tokens(result: JsonObject) -> tuple[int, int, int | None] | None:
     """Input, output and cached input; null when the agent does not tell, or says that it was nothing,
     as some do of a prompt that was cancelled."""
     usage = _dig(result, "usage")
-    counts = tuple(_count(usage.get(key)) for key in ("inputTokens", "outputTokens"))
+    keys = ("inputTokens", "cachedWriteTokens", "outputTokens", "thoughtTokens")
+    given, written, output, thought = (_count(usage.get(key)) or 0 for key in keys)
     cached = _count(usage.get("cachedReadTokens"))
-    if not any(counts):  # Gemini's own way
+    together = given + written + output + thought + (cached or 0)
+    if thought and together == _count(usage.get("totalTokens")):  # else output includes it
+        output += thought
+    if not given + written + output:  # Gemini's own way
         usage = _dig(result, "_meta", "quota", "token_count")
-        counts = tuple(_count(usage.get(key)) for key in ("input_tokens", "output_tokens"))
-    return (counts[0], counts[1], cached) if any(counts) else None
+        given, output = (_count(usage.get(key)) or 0 for key in ("input_tokens", "output_tokens"))
+    return (given + written, output, cached) if given + written + output else None
 
 
 def _dig(value: Any, *keys: str) -> JsonObject:

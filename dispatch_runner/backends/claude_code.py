@@ -5,6 +5,7 @@ everything else without being asked. Its answer by schema, its limits of turns a
 sessions are its own means; how it ended is judged in `claude_outcome`.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import anyio
 
-from dispatch_runner.backends.agent_program import AgentProgram
+from dispatch_runner.backends.agent_program import GRACE_SECONDS, AgentProgram
 from dispatch_runner.backends.claude_events import ClaudeRun
 from dispatch_runner.backends.claude_outcome import lost_session, require_success
 from dispatch_runner.backends.words import output_of, prompt_of, question_of
@@ -48,14 +49,15 @@ CREDENTIALS = (
 
 ISOLATED = {
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
     "CLAUDE_CODE_DISABLE_FILE_MENTIONS": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_MAX_RETRIES": "2",
     "DISABLE_AUTOUPDATER": "1",
 }
-"""It remembers nothing of other runs; `@/a/file` in a prompt is text and reads no file, which the
-permissions would not hinder; nothing but model calls leaves the machine; and it gives up early, since
-the dispatcher tries again."""
+"""It remembers nothing of other runs; it starts nothing in the background, for whose end it would wait
+long after its answer; `@/a/file` in a prompt is text and reads no file, which the permissions would not
+hinder; nothing but model calls leaves the machine; it gives up early, since the dispatcher tries again."""
 
 ACCESS: tuple[Access, ...] = ("read", "edit", "execute")
 TOOLS: dict[Access, tuple[str, ...]] = {
@@ -95,6 +97,8 @@ class ClaudeCodeBackend:
         self.provider = options.provider or "anthropic"
         self._options = options
         self._program = AgentProgram(options, "claude", CREDENTIALS)
+        grace = options.grace_seconds
+        self._grace = GRACE_SECONDS if grace is None else grace
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role on this machine, or null."""
@@ -129,31 +133,36 @@ class ClaudeCodeBackend:
         if session is not None and lost_session(run):
             run, completed = await self._run(question, call, None)
         result = require_success(run, completed)
-        warnings = (
-            [f"claude left {completed.leftovers} processes behind; they were ended"]
-            if completed.leftovers
-            else []
-        )
-        return Answer(_output(result, question, run.session), warnings, run.session)
+        output = _output(result, question, run.session)
+        return Answer(output, list(_warnings(completed)), run.session)
 
     async def _run(
         self, question: Question, call: AgentCall, session: str | None
-    ) -> tuple[ClaudeRun, Completed]:
-        """One run to its end, counted whatever happens. Raises `AgentError` when it is over budget."""
+    ) -> tuple[ClaudeRun, Completed | None]:
+        """One run to its end, counted whatever happens. Raises `AgentError` when it is over budget.
+
+        A program that is still there a grace time after its result is ended; there is no `Completed`.
+        """
         prompt = _as_text(prompt_of(question, call, in_session=session is not None))
         exceeded: list[str] = []
-        with anyio.CancelScope() as within_budget:
+        completed = None
+        with anyio.CancelScope() as scope:
 
             def over_budget(what: str) -> None:
                 exceeded.append(what)
-                within_budget.cancel()
+                scope.cancel()
+
+            def on_event(event: JsonObject) -> None:
+                run.on_event(event)
+                ended = event.get("type") == "result"
+                scope.deadline = anyio.current_time() + self._grace if ended else math.inf
 
             run = ClaudeRun(call, over_budget, resumed=session is not None)
             try:
                 completed = await self._program.run(
                     list(self._arguments(question, call, session)),
                     call,
-                    run.on_event,
+                    on_event,
                     stdin=prompt,
                     variables=self._variables(call),
                 )
@@ -217,12 +226,14 @@ class ClaudeCodeBackend:
         seen = {**self._program.environment, **variables}
         logged_in = not any(key in seen for key in KEYS)
         if call.output_prefix is not None and not logged_in and "CLAUDE_CONFIG_DIR" not in seen:
-            variables["CLAUDE_CONFIG_DIR"] = str(_sessions(call.output_prefix))
+            folder = str(_own_folder(call.output_prefix))
+            variables |= {"CLAUDE_CONFIG_DIR": folder, "CLAUDE_CODE_TMPDIR": folder}
         return variables
 
 
-def _sessions(output_prefix: Path) -> Path:
-    """Where the sessions of a dispatch are kept: beside its traces, not among the user's own."""
+def _own_folder(output_prefix: Path) -> Path:
+    """For the sessions of a dispatch and what else the program leaves: beside the traces, not among
+    the user's own."""
     folder = output_prefix.parent / "claude-code"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
@@ -257,6 +268,13 @@ def _as_text(prompt: str) -> str:
             hint="give the agent the names of files instead of their content",
         )
     return f" {prompt}" if prompt.startswith("/") else prompt
+
+
+def _warnings(completed: Completed | None) -> Iterator[str]:
+    if completed is None:
+        yield "claude did not end by itself after its answer; it was ended"
+    elif completed.leftovers:
+        yield f"claude left {completed.leftovers} processes behind; they were ended"
 
 
 def _output(result: JsonObject, question: Question, session: str | None) -> JsonObject:

@@ -36,7 +36,7 @@ class ClaudeRun:
             resumed: an earlier session goes on: some sums of the result are those of the session.
         """
         self.result: JsonObject | None = None
-        """The event that ends the run, where there was one."""
+        """The event that ended the run, or its last turn so far."""
         self.session: str | None = None
         """By which it can be continued; null when it is not kept."""
         self.api_failure = ApiFailure()
@@ -61,7 +61,7 @@ class ClaudeRun:
 
     def settle(self) -> None:
         """The program has ended: what it consumed is told in full, its cost if it is known."""
-        self._tally.settle(self.result, resumed=self._resumed)
+        self._tally.settle()
 
     def _system(self, event: JsonObject) -> None:
         subtype = event.get("subtype")
@@ -138,6 +138,7 @@ class ClaudeRun:
 
     def _end(self, event: JsonObject) -> None:
         self.result = event
+        self._tally.result(event, resumed=self._resumed)
         self._keep_session(event)
         self._open_tools.clear()
         self._call.log.tell(

@@ -62,17 +62,23 @@ def lost_session(run: ClaudeRun) -> bool:
     return any(UNKNOWN_SESSION in str(error) for error in _errors(run.result or {}))
 
 
-def require_success(run: ClaudeRun, completed: Completed) -> JsonObject:
-    """The result of a run that ended well and was refused nothing. Raises `AgentError`."""
+def require_success(run: ClaudeRun, completed: Completed | None) -> JsonObject:
+    """The result of a run that ended well and was refused nothing. Raises `AgentError`.
+
+    Args:
+        run: of which all events were read.
+        completed: null when the program did not end by itself after its result.
+    """
     result = run.result
     if result is None:
+        assert completed is not None
         raise _without_result(completed)
     if result.get("is_error") is not False:
         raise _failed(run, result, completed)
     denials = result.get("permission_denials")
     if denials:
         raise _denied(denials)
-    if completed.returncode != 0:
+    if completed is not None and completed.returncode != 0:
         raise AgentError(
             ErrorType.CRASHED,
             f"claude reported success and ended with {_ending(completed)}",
@@ -101,7 +107,7 @@ def _ending(completed: Completed) -> str:
     return completed.signal or f"exit code {completed.returncode}"
 
 
-def _failed(run: ClaudeRun, result: JsonObject, completed: Completed) -> AgentError:
+def _failed(run: ClaudeRun, result: JsonObject, completed: Completed | None) -> AgentError:
     said = cut(_said(result), MESSAGE_LIMIT)
     kind = _kind(run, result)
     details = {
@@ -109,7 +115,7 @@ def _failed(run: ClaudeRun, result: JsonObject, completed: Completed) -> AgentEr
         "terminal_reason": result.get("terminal_reason"),
         "api_error_status": result.get("api_error_status"),
         "error": run.api_failure.error,
-        "exit_code": completed.returncode,
+        "exit_code": completed.returncode if completed else None,
     }
     details = {key: value for key, value in details.items() if value not in (None, "")}
     if result.get("stop_reason") == "refusal":

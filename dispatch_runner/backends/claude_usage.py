@@ -30,6 +30,8 @@ class Tally:
         self._call = call
         self._over_budget = over_budget
         self._messages: dict[str, Counts] = {}
+        self._models: list[JsonObject] = []
+        """The usage of each model, sub-agents included, as the results give it."""
         self._told = Counts()
         self._requests = 0
 
@@ -50,14 +52,21 @@ class Tally:
         if any(growth):
             self._spend(growth)
 
-    def settle(self, result: JsonObject | None, *, resumed: bool) -> None:
-        """Tells what the result says above what was told, and the cost."""
-        models = _per_model(result or {}, resumed=resumed)
+    def result(self, result: JsonObject, *, resumed: bool) -> None:
+        """A result's sums. There are several where a run goes on after one; each has its own."""
+        sums = result.get("model_usage_since_last_result")
+        if sums is None and not resumed:  # of the whole session
+            sums = result.get("modelUsage")
+        self._models += [mapping(usage) for usage in mapping(sums).values()]
+
+    def settle(self) -> None:
+        """Tells what the results say above what was told, and the cost; null when it is not known."""
         total = Counts()
-        for usage in models:
+        for usage in self._models:
             total = _sum(total, _of_model(usage))
         if self._requests or any(total):
-            self._call.meter.spend(_usage(_rest(total, self._told), 0, _cost(models)))
+            rest = _rest(total, self._told)
+            self._call.meter.spend(_usage(rest, 0, _cost(self._models)))
 
     def _spend(self, counts: Counts, requests: int = 0) -> None:
         self._told = _sum(self._told, counts)
@@ -74,14 +83,6 @@ class Tally:
 
 def _usage(counts: Counts, requests: int, cost: float | None) -> Usage:
     return Usage(counts.input, counts.output, counts.cache_read, requests, cost)
-
-
-def _per_model(result: JsonObject, *, resumed: bool) -> list[JsonObject]:
-    """The usage of each model in this run, sub-agents included; empty when it is not known."""
-    sums = result.get("model_usage_since_last_result")
-    if sums is None and not resumed:  # of the whole session
-        sums = result.get("modelUsage")
-    return [mapping(usage) for usage in mapping(sums).values()]
 
 
 def _of_model(usage: JsonObject) -> Counts:

@@ -16,7 +16,7 @@ _QUOTA = re.compile(
     r"|credit balance|billing.{0,12}limit"
 )
 _STATUS = re.compile(
-    r"(?i)\b(?:status(?:[ _]?code)?|http(?:/[\d.]+)?|\"code\")\W{0,4}([45]\d\d)(?!\d)"
+    r"(?i)\b(?:status(?:[ _]?code)?|http(?:/[\d.]+)?|api error|\"code\")\W{0,4}([45]\d\d)(?!\d)"
 )
 _WORDS: tuple[tuple[re.Pattern[str], ErrorType], ...] = tuple(
     (re.compile(f"(?i){'|'.join(words)}"), kind)

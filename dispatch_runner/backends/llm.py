@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -29,7 +28,7 @@ from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Answer
 
 if TYPE_CHECKING:
-    from dispatch_runner.backends.llm_run import Messages, Round
+    from dispatch_runner.backends.llm_run import Asked, Messages, Round
     from dispatch_runner.backends.llm_tools import ModelTool
     from dispatch_runner.protocols import AgentCall, Question, Repair, Role
     from dispatch_runner.settings.values import BackendOptions
@@ -83,16 +82,19 @@ class LlmBackend:
         call.meter.pulse()
         if model.prefix not in _loaded:
             await anyio.to_thread.run_sync(_load, model.prefix, abandon_on_cancel=True)
+        from dispatch_runner.backends import llm_run
+
         history = self._continued(call.repair)
         prompt = prompt_of(question, call, in_session=bool(history))
         tools, warnings = await self._tools(question, call)
         call.log.tell("init", model=self._options.model, tools=[tool.name for tool in tools])
-        said, outcome = await self._ask(model, question, prompt, history, tools, call)
-        session = self._remember(said)
-        if isinstance(outcome, AgentError):
-            outcome.session = session
-            raise outcome
-        return Answer(outcome.output, [*warnings, *outcome.warnings], session)
+        asked = llm_run.Asked(question, prompt, history, tools, self._options.max_turns)
+        done = await self._ask(model, asked, call)
+        session = self._remember(done.messages)
+        if isinstance(done.outcome, AgentError):
+            done.outcome.session = session
+            raise done.outcome
+        return Answer(done.outcome, [*warnings, *done.warnings], session)
 
     def _require(self, role: Role) -> ModelName:
         """Raises `AgentError` when nothing can be asked."""
@@ -101,21 +103,12 @@ class LlmBackend:
             return self._model
         raise AgentError(ErrorType.UNAVAILABLE, str(reason), retryable=False)
 
-    async def _ask(
-        self,
-        model: ModelName,
-        question: Question,
-        prompt: str,
-        history: Messages,
-        tools: Sequence[ModelTool],
-        call: AgentCall,
-    ) -> tuple[Messages, Round | AgentError]:
+    async def _ask(self, model: ModelName, asked: Asked, call: AgentCall) -> Round:
         """On connections of its own: what is shared by calls would have to be closed by one of them."""
-        from dispatch_runner.backends.llm_run import Asked, ask
+        from dispatch_runner.backends.llm_run import ask
 
         client = http_client(call.timeout_seconds + MARGIN_SECONDS)
         try:
-            asked = Asked(question, prompt, history, tools, self._options.max_turns)
             return await ask(build_model(model, self._options, client), asked, call)
         finally:
             with anyio.move_on_after(CLOSING_SECONDS, shield=True):
@@ -130,10 +123,15 @@ class LlmBackend:
         access = self._options.access or question.access
         files = FileTools(call.workspace, call.roots).offered(access)
         servers = server_tools(await call.tools.offered(), call)
-        chosen = [tool for tool in (*files, *servers) if tool.is_in(question.tools)]
-        known = [name for name in question.tools or () if any(t.is_in((name,)) for t in chosen)]
-        missing_ = [name for name in question.tools or () if name not in known]
-        warnings = [f"backend 'llm' has no tool '{name}' for this agent" for name in missing_]
+        named: dict[str, ModelTool] = {}
+        for tool in (*files, *servers):
+            named.setdefault(tool.name, tool)
+        chosen = [tool for tool in named.values() if tool.is_in(question.tools)]
+        warnings = [
+            f"backend 'llm' has no tool '{name}' for this agent"
+            for name in question.tools or ()
+            if not any(tool.is_in((name,)) for tool in chosen)
+        ]
         if access == "execute":
             warnings.append("backend 'llm' runs no programs: the agent worked with files only")
         return chosen, warnings

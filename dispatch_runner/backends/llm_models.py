@@ -105,6 +105,7 @@ def _address(provider: Provider, options: BackendOptions) -> str | None:
     return options.base_url or os.environ.get(provider.url) or None
 
 
+@cache
 def _installed(package: str) -> bool:
     from importlib.util import find_spec
 

@@ -76,7 +76,7 @@ def _server_tool(info: ToolInfo, call: AgentCall) -> ModelTool:
 
     name = f"mcp__{info.name.replace('/', '__')}" if "/" in info.name else info.name
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:NAME_CHARACTERS]
-    return ModelTool(safe, info.description, info.input_schema, run)
+    return ModelTool(safe, info.description, {"type": "object", **info.input_schema}, run)
 
 
 ALIASES = {
@@ -142,7 +142,9 @@ class FileTools:
         if not wanted.strip():
             raise ToolTrouble("'text' is empty: say what to search for")
         entries = await _entries(folder, given)
-        hits = await anyio.to_thread.run_sync(_hits, wanted, folder, entries)
+        hits = await anyio.to_thread.run_sync(
+            _hits, wanted, folder, entries, abandon_on_cancel=True
+        )
         return "\n".join(hits) or "[it stands nowhere]"
 
     async def _write(self, given: JsonObject) -> str:
@@ -287,12 +289,12 @@ def _put(path: str, content: str) -> None:
     """Through no link, and into regular files only: what else has that name is left alone."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
+        raw = content.encode()  # before anything is touched
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, flags, 0o666)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ToolTrouble(f"'{path}' is no regular file")
             file.truncate()
-            file.write(content)
+            file.write(raw)
     except (OSError, UnicodeEncodeError) as error:
         raise ToolTrouble(f"cannot write '{path}': {error}") from None

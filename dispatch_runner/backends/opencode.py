@@ -35,6 +35,7 @@ ISOLATED = {
     "OPENCODE_DISABLE_CLAUDE_CODE": "1",
     "OPENCODE_DISABLE_EXTERNAL_SKILLS": "1",
     "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+    "OPENCODE_DISABLE_MODELS_FETCH": "1",
     "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
     "OPENCODE_DISABLE_SHARE": "1",
 }
@@ -84,8 +85,12 @@ class OpencodeBackend:
         model = model_of(self._options, question)
         spending = Spending(call, self._program.name, self.provider, self._options.max_turns)
         spending.model = _name(model)
-        turn = Turn(call, self._program.name, output_files(call)[1], spending)
-        variables = {**ISOLATED, "OPENCODE_CONFIG_CONTENT": _json(self._settings(question, model))}
+        access = access_of(self._options, question)
+        turn = Turn(call, self._program.name, output_files(call)[1], spending, _allowed(access))
+        variables = {
+            **ISOLATED,
+            "OPENCODE_CONFIG_CONTENT": _json(self._settings(question, access, model)),
+        }
         prompt = _prompt(question, call, session)
         try:
             completed = await looking(
@@ -107,27 +112,29 @@ class OpencodeBackend:
             turn.session,
         )
 
-    def _settings(self, question: Question, model: str | None) -> JsonObject:
+    def _settings(self, question: Question, access: Access, model: str | None) -> JsonObject:
         settings: JsonObject = {
             "autoupdate": False,
             "share": "disabled",
             "snapshot": False,
             "formatter": False,
             "lsp": False,
-            "permission": _permissions(access_of(self._options, question), question),
+            "permission": _permissions(access, question),
         }
-        if model is not None and self._options.base_url is not None:
-            settings["provider"] = {model.partition("/")[0]: self._address(model)}
+        provider, _, name = (model or "").partition("/")
+        if name:
+            settings["provider"] = {provider: self._provider(provider, name)}
         return settings
 
-    def _address(self, model: str) -> JsonObject:
-        """Of a server other than the provider's usual one."""
-        provider, _, name = model.partition("/")
-        own: JsonObject = {"options": {"baseURL": self._options.base_url}, "models": {name: {}}}
+    def _provider(self, provider: str, model: str) -> JsonObject:
+        """The model, which its list may not have yet, and where the operator wants it to be asked."""
+        own: JsonObject = {"models": {model: {}}, "options": {}}
         if self._options.api_key_env is not None:
             own["options"]["apiKey"] = f"{{env:{self._options.api_key_env}}}"
-        if provider not in KNOWN:
-            own["npm"] = "@ai-sdk/openai-compatible"
+        if self._options.base_url is not None:
+            own["options"]["baseURL"] = self._options.base_url
+            if provider not in KNOWN:
+                own["npm"] = "@ai-sdk/openai-compatible"
         return own
 
 
@@ -141,13 +148,16 @@ def _arguments(call: AgentCall, model: str | None, session: str | None) -> list[
 
 def _permissions(access: Access, question: Question) -> JsonObject:
     """What it may do; all else is denied without being asked."""
-    levels: tuple[Access, ...] = ("read", "edit", "execute")
-    allowed = [name for level in levels[: levels.index(access) + 1] for name in MAY[level]]
-    permissions: dict[str, Any] = {"*": "deny", **dict.fromkeys(allowed, "allow")}
+    permissions: dict[str, Any] = {"*": "deny", **dict.fromkeys(_allowed(access), "allow")}
     commands = commands_of(question)
     if access == "execute" and commands is not None:
         permissions["bash"] = {"*": "deny", **{f"{each} *": "allow" for each in commands}}
     return permissions
+
+
+def _allowed(access: Access) -> list[str]:
+    levels: tuple[Access, ...] = ("read", "edit", "execute")
+    return [name for level in levels[: levels.index(access) + 1] for name in MAY[level]]
 
 
 def _prompt(question: Question, call: AgentCall, session: str | None) -> str:

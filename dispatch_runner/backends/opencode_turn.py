@@ -1,6 +1,7 @@
 """One turn of opencode: what its events and its log say, and what that amounts to."""
 
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ PROVIDER_FAILED = {ErrorType.RATE_LIMITED, ErrorType.OVERLOADED, ErrorType.UNAVA
 MOST_EMPTY_STEPS = 3
 """It asks again without end when it cannot make sense of the provider's answers."""
 
+PERMISSIONS = {
+    "apply_patch": "edit", "bash": "bash", "edit": "edit", "patch": "edit", "task": "task",
+    "webfetch": "webfetch", "websearch": "websearch", "write": "edit",
+}  # fmt: skip
+"""Of tools that are not offered when the permission is denied."""
+
 _STREAM_ERROR = re.compile(rb'message="stream error".* small=false .*error\.error="(.*)"')
 _DENIED = re.compile(r"(?i)rejected permission|a rule which prevents|permission denied by")
 
@@ -28,10 +35,18 @@ _DENIED = re.compile(r"(?i)rejected permission|a rule which prevents|permission 
 class Turn:
     """Of one run of the program. `event` is called with what it prints, `look` from time to time."""
 
-    def __init__(self, call: AgentCall, program: str, log: Path | None, spending: Spending) -> None:
+    def __init__(
+        self,
+        call: AgentCall,
+        program: str,
+        log: Path | None,
+        spending: Spending,
+        allowed: Collection[str],
+    ) -> None:
         """
         Args:
             log: where its stderr goes, with its log of errors; null: it cannot be read.
+            allowed: the permissions that it has.
         """
         self.session: str | None = None
         self.text = ""
@@ -40,6 +55,7 @@ class Turn:
         self._program = program
         self._tail = Tail(log) if log else None
         self._spending = spending
+        self._allowed = allowed
         self._open = False
         """Whether a step has begun of which the consumption is not known."""
         self._reason = ""
@@ -130,7 +146,11 @@ class Turn:
         given = cut(str(state.get("input")), INPUT_LIMIT)
         self._call.log.tell("tool", tool=name, input=given, status=state.get("status"))
         said = cut(str(state.get("error", "")), INPUT_LIMIT)
-        if _DENIED.search(said):
+        missing = "unavailable tool" in said and PERMISSIONS.get(name, "") not in {
+            "",
+            *self._allowed,
+        }
+        if missing or _DENIED.search(said):
             self._denied.append(f"{name}: {said}")
 
     def _finished(self, part: JsonObject) -> None:

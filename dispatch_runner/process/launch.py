@@ -1,9 +1,11 @@
 """Starts one program and tells when it has ended."""
 
 import errno
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +18,7 @@ from dispatch_runner.models import ErrorType
 from dispatch_runner.process.family import orphans
 from dispatch_runner.process.limits import ResourceLimits
 from dispatch_runner.process.output import nameless_file
-from dispatch_runner.process.tags import new_tag, tagged
+from dispatch_runner.process.tags import Tagged, new_tag
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,6 +32,9 @@ SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errn
 """Errors that go away by themselves: descriptors, processes, memory, a program still being written."""
 
 LONGEST_PAUSE = 0.02
+
+ROW_SECONDS = 0.0003
+"""A start this soon after another is one of a row."""
 
 
 class Child:
@@ -139,7 +144,7 @@ async def launch(
             vector = limits.around([_runnable(place or command[0], cwd), *command[1:]])
         source = stdin if isinstance(stdin, int) else _readable(stdin)
         try:
-            with tagged(tag):
+            with Tagged(tag):
                 return subprocess.Popen(
                     vector,
                     executable=place if limits is None else None,
@@ -154,26 +159,48 @@ async def launch(
             if source != stdin:
                 os.close(source)
 
-    await _turn()
+    door = _the_door()
+    await door.turn()
     try:
         return Child(await patiently(start), marker, tag, limits)
     except (OSError, ValueError) as error:
         raise refusal(error, command, cwd) from error
+    finally:
+        door.passed()
 
 
-_door: RunVar[anyio.Lock] = RunVar("door to the start of programs")
+class Door:
+    """Lets the starts of programs through so that a row of them does not hold up the event loop.
+
+    A start blocks for a millisecond or more. When many are due at once, the rest of the loop has a turn
+    between any two; a single one goes straight through.
+    """
+
+    def __init__(self) -> None:
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._last = -math.inf
+
+    async def turn(self) -> None:
+        """Returns when a program may be started."""
+        if self._lock.locked() or time.monotonic() - self._last < ROW_SECONDS:
+            async with self._lock:
+                await checkpoint()  # the others come to the door meanwhile
+
+    def passed(self) -> None:
+        """One was started just now."""
+        self._last = time.monotonic()
 
 
-async def _turn() -> None:
-    """Returns to one caller at a time: a start blocks for a millisecond or more, and when many are due
-    at once, the rest of the event loop comes in between."""
+_door: RunVar[Door] = RunVar("door")
+
+
+def _the_door() -> Door:
+    """That of this event loop."""
     try:
-        door = _door.get()
+        return _door.get()
     except LookupError:
-        door = anyio.Lock(fast_acquire=True)
-        _door.set(door)
-    async with door:
-        await checkpoint()  # the others come to the door meanwhile
+        _door.set(door := Door())
+        return door
 
 
 _places: dict[tuple[str, str | None], str] = {}

@@ -12,8 +12,8 @@ Linux only, and only where no such limit was set before; nothing is lost but thi
 import itertools
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import cache
 
 NUMBER_BITS = 24
 """Of the number of a start, which begins anew after 16 million of them."""
@@ -31,25 +31,38 @@ def new_tag() -> int:
     return (OURS << NUMBER_BITS) + next(_numbers) % (1 << NUMBER_BITS)
 
 
-@contextmanager
-def tagged(tag: int) -> Iterator[None]:
-    """What this thread starts within carries the tag, with all that it starts."""
+class Tagged:
+    """A context: what this thread starts within carries the tag, with all that it starts."""
+
+    def __init__(self, tag: int) -> None:
+        self._tag = tag
+
+    def __enter__(self) -> None:
+        self._set(self._tag)
+
+    def __exit__(self, *_: object) -> None:
+        self._set(None)
+
+    def _set(self, tag: int | None) -> None:
+        before = _limit_before()
+        if before is not None and sys.platform == "linux":
+            import resource
+
+            with suppress(OSError, ValueError):
+                limit = before if tag is None else (tag, before[1])
+                resource.setrlimit(resource.RLIMIT_RTTIME, limit)
+
+
+@cache
+def _limit_before() -> tuple[int, int] | None:
+    """The limit that this process began with; null where somebody means it, or there is none."""
     if sys.platform != "linux":
-        yield
-        return
+        return None
     import resource
 
-    before = soft, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
-    if hard != resource.RLIM_INFINITY or 0 <= soft < LOWEST:  # somebody means it
-        yield
-        return
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_RTTIME, (tag, hard))
-    try:
-        yield
-    finally:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_RTTIME, before)
+    soft, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+    meant = hard != resource.RLIM_INFINITY or 0 <= soft < LOWEST
+    return None if meant else (soft, hard)
 
 
 def tag_of(pid: int) -> int | None:

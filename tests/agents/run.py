@@ -21,8 +21,6 @@ from support.processes import carrying, kill  # noqa: E402
 
 AT_ONCE = 3
 FILE_SECONDS = 270.0
-NOTHING_TO_RUN = 5
-"""pytest's exit code for a file without tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +35,18 @@ class Done:
 
 def run(file: Path, temporary: Path) -> Done:
     """Runs one file in a process of its own, within its time."""
-    command = [sys.executable, "-m", "pytest", "-q", f"--basetemp={temporary / file.stem}", file]
+    pytest = [sys.executable, "-m", "pytest", "-q", f"--basetemp={temporary / file.stem}"]
     began = time.monotonic()
     try:
         done = subprocess.run(
-            command,
+            [*pytest, str(file)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=FILE_SECONDS,
             check=False,
         )
-        passed, report = done.returncode in {0, NOTHING_TO_RUN}, done.stdout
+        passed, report = done.returncode == 0, done.stdout
     except subprocess.TimeoutExpired as error:
         passed, report = False, (error.stdout or b"") + b"\nnot done within its time"
     seconds = time.monotonic() - began
@@ -78,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     """All files, or those that are named."""
     os.chdir(FOLDER.parents[1])
     files = [Path(each) for each in arguments] or sorted(FOLDER.glob("test_*.py"))
-    return int(not all([each.passed for each in run_all(files)]))
+    return int(not all(each.passed for each in run_all(files)))
 
 
 if __name__ == "__main__":

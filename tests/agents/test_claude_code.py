@@ -19,7 +19,7 @@ from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import Backend, Budget, Question, Repair
 from dispatch_runner.settings.values import BackendOptions
 from support.agent_suite import *  # noqa: F403 - the tests themselves
-from support.agent_suite import SCHEMA, Agent, WatchedMeter, agent_call, role_of
+from support.agent_suite import SCHEMA, Agent, WatchedMeter, agent_call, descendants, role_of
 from support.model_server import (
     ModelServer,
     Request,
@@ -315,6 +315,30 @@ async def test_without_a_key_it_is_not_logged_in(
         await backend.answer(role_of(), agent_call(tmp_path))
     assert caught.value.type is ErrorType.AUTH
     assert caught.value.exhausted
+
+
+async def test_killed_at_once_it_leaves_nothing(agent: Agent) -> None:
+    call = agent_call(agent.folder)
+    assert isinstance(call.meter, WatchedMeter)
+    call.hurry.set()
+    with anyio.fail_after(20):
+        async with agent.backend("working") as backend:
+            async with anyio.create_task_group() as group:
+                group.start_soon(backend.answer, role_of(), call)
+                await call.meter.working.wait()
+                group.cancel_scope.cancel()
+    assert descendants() == set()
+
+
+async def test_nothing_in_the_background_keeps_it_from_ending(
+    tmp_path: Path, claude: Claude, server: Callable[..., ModelServer]
+) -> None:
+    background = {"command": "sleep 1000", "description": "x", "run_in_background": True}
+    backend = claude(server([tool("Bash", background), text("hello")]).url, access="execute")
+    with anyio.fail_after(15):
+        answer = await backend.answer(role_of(), agent_call(tmp_path))
+    assert answer.output == {"text": "hello"}
+    assert answer.warnings == []
 
 
 async def test_the_price_of_a_stranger_is_unknown(

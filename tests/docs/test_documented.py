@@ -18,6 +18,7 @@ from dispatch_runner.dispatching.schemas import all_schemas
 from dispatch_runner.models import ErrorType, TaskStatus
 from dispatch_runner.settings import schema as settings_schema
 from dispatch_runner.settings.convert import CONVERTERS
+from dispatch_runner.settings.load import OTHERS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "dispatch_runner"
@@ -139,7 +140,7 @@ def variables() -> set[str]:
     """Names of environment variables in the source: ours, and whatever is asked of `environ`."""
     found = {
         f"DISPATCH_RUNNER_{key.upper()}"
-        for key in (*CONVERTERS, "config", "allow_path", "mcp_config")
+        for key in (*CONVERTERS, *OTHERS)
     }
     for tree in trees():
         for node in ast.walk(tree):
@@ -243,6 +244,7 @@ def test_every_backend_is_documented() -> None:
     [
         ("`[agents.NAME]`", "AgentSettings"),
         ("`[limits.NAME]`", "LimitSettings"),
+        ("`[checks.NAME]`", "CheckSettings"),
         ("`[mcp]`", "McpTables"),
         ("`[mcp.servers.NAME]`", "McpServerSettings"),
         ("`[mcp.tools.NAME]`", "McpToolSettings"),

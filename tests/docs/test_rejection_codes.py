@@ -18,6 +18,7 @@ PLACE_OF_CODE = {"add": 0, "_refuse": 1, "_report_reference": 0, "Problem": 0, "
 
 CODE = re.compile("[a-z][a-z0-9_]+")
 
+CONTRACT = {"contract_description": "adds", "node_type": "Compute", "output_path": "/tmp/a.py"}
 TASK = {"task_id": "a", "agent": "echo", "input_data": {}}
 
 
@@ -69,6 +70,8 @@ PROVOCATIONS: dict[str, bytes] = {
     "unknown_agent": tasks({"agent": "ecko"}),
     "agent_unavailable": tasks({"agent": "gone"}),
     "unknown_limit": tasks({"resources": {"gpu": 1}}),
+    "unknown_check": tasks({"checks": ["tests"]}),
+    "unknown_cost": tasks({"agent": "coder", "input_data": CONTRACT, "max_cost_usd": 1}),
     "over_capacity": tasks({"resources": {"model": 5}}),
     "path_not_absolute": debug("api.py"),
     "path_outside_roots": debug("/etc/hosts"),
@@ -80,6 +83,10 @@ PROVOCATIONS: dict[str, bytes] = {
 SETTINGS = """
 [agents.gone]
 command = ["./there-is-no-such-program"]
+
+[agents.coder]
+backend = "acp"
+command = ["true"]
 
 [limits.model]
 capacity = 4

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -40,16 +41,20 @@ class Killed:
         tasks = [{"task_id": str(n), "agent": "program", "input_data": {}} for n in range(count)]
         request = self.folder / "request.json"
         request.write_text(json.dumps({"tasks": tasks}))
+        command = [sys.executable, "-m", "dispatch_runner", "--quiet", "--config", str(config)]
         with request.open("rb") as stdin:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dispatch_runner", "--quiet", "--config", str(config)],
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                cwd=self.folder,
-                # the markers of its programs begin with ours
-                env={**os.environ, MARKER: self.marker},
-                start_new_session=True,
-            )
+            return self.start(command, stdin)
+
+    def start(self, command: Sequence[str], stdin: IO[bytes] | int) -> "subprocess.Popen[bytes]":
+        """A process whose programs' markers begin with the one of this test."""
+        process = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            cwd=self.folder,
+            env={**os.environ, MARKER: self.marker},
+            start_new_session=True,
+        )
         self.started.append(process)
         return process
 
@@ -189,6 +194,38 @@ def test_programs_of_a_dispatcher_inside_end_with_the_outer_one(killed: Killed) 
     killed.wait_for(1)
     kill(dispatcher)
     killed.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("way", ["dialogue", "stream"])
+def test_it_does_not_matter_how_the_program_is_talked_to(killed: Killed, way: str) -> None:
+    code = (
+        "import anyio, os, sys\n"
+        "from dispatch_runner.process import stream\n"
+        "from dispatch_runner.process.dialogue import dialogue\n"
+        "command = ['sh', '-c', '(setsid sleep 60 &) ; echo >> ready; exec sleep 60']\n"
+        "async def in_dialogue():\n"
+        "    async with dialogue(command, env=os.environ) as program:\n"
+        "        await program.wait_end()\n"
+        "async def in_stream():\n"
+        "    await stream(command, env=os.environ, on_line=print)\n"
+        f"anyio.run(in_{way})\n"
+    )
+    killed.start([sys.executable, "-c", code], subprocess.DEVNULL)
+    killed.wait_for(1)
+    kill(killed.started[0])
+    killed.assert_nothing_is_left()
+
+
+def test_a_library_s_process_that_just_ends_leaves_no_guardian(killed: Killed) -> None:
+    code = (
+        "import anyio, os\n"
+        "from dispatch_runner.process import run\n"
+        "anyio.run(lambda: run(['true'], env=os.environ))\n"
+    )
+    process = killed.start([sys.executable, "-W", "error", "-c", code], subprocess.DEVNULL)
+    printed, _ = process.communicate(timeout=20)
+    assert (process.returncode, printed) == (0, b"")
+    assert killed.left() == []
 
 
 def test_who_reads_the_output_of_a_killed_dispatcher_sees_its_end(killed: Killed) -> None:

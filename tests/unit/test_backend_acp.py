@@ -14,6 +14,7 @@ from dispatch_runner.backends.acp import AcpBackend
 from dispatch_runner.backends.acp_connection import RpcError
 from dispatch_runner.backends.acp_failures import failure_of
 from dispatch_runner.backends.acp_policy import Policy, permission
+from dispatch_runner.backends.acp_turn import Spending
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget
@@ -241,9 +242,28 @@ async def test_a_cost_is_what_the_agent_tells_and_never_nothing(
     assert call.meter.usage == Usage(100, 20, cost_usd=cost)
 
 
+async def test_its_turns_are_limited(call: AgentCall) -> None:
+    with anyio.fail_after(10):
+        error = await failure("spending", call, max_turns=2)
+    assert error.type is ErrorType.BUDGET_EXCEEDED
+    assert "3 requests" in error.message
+
+
 async def test_no_tokens_are_unknown_tokens(call: AgentCall) -> None:
     await ask("uncounted", call)
     assert call.meter.usage is None
+
+
+@pytest.mark.parametrize(("total", "output"), [(118, 30), (108, 20)])
+def test_thoughts_are_output_unless_they_are_counted_in_it(total: int, output: int) -> None:
+    told = {"inputTokens": 50, "cachedWriteTokens": 7, "cachedReadTokens": 31}
+    usage = told | {"outputTokens": 20, "thoughtTokens": 10, "totalTokens": total}
+    assert Spending(Budget()).total({"usage": usage}) == Usage(57, output, 31)
+
+
+@pytest.mark.parametrize("result", [{}, {"usage": 3}, {"usage": {"inputTokens": "many"}}])
+def test_usage_that_makes_no_sense_is_unknown(result: JsonObject) -> None:
+    assert Spending(Budget()).total(result) is None
 
 
 # how it ends
@@ -275,6 +295,11 @@ async def test_what_is_no_message_is_passed_over_and_unknown_requests_are_refuse
     call: AgentCall,
 ) -> None:
     assert (await ask("noise", call)).output == {"text": "error -32601"}
+
+
+async def test_words_are_never_a_command_of_the_agent(call: AgentCall) -> None:
+    answer = await ask("echo", call, Question("\n/init now"))
+    assert answer.output["text"].startswith("The task:")
 
 
 async def test_a_long_answer_is_whole(call: AgentCall) -> None:
@@ -346,7 +371,7 @@ def test_a_program_that_is_not_there_is_said_to_be_missing() -> None:
         (-32000, "Authentication required", None, ErrorType.AUTH),
         (400, '{"error":{"code":400,"message":"API key not valid."}}', None, ErrorType.AUTH),
         (400, '{"error":{"code":400,"message":"bad"}}', None, ErrorType.INVALID_INPUT),
-        (500, "fetch failed", None, ErrorType.UNAVAILABLE),
+        (-32603, "Internal error: fetch failed", None, ErrorType.UNAVAILABLE),
         (500, "Incomplete JSON segment at the end", None, ErrorType.OVERLOADED),
         (-32603, "Internal error: API Error: 429 slow down", None, ErrorType.RATE_LIMITED),
         (-32603, "unexpected status 401 Unauthorized", None, ErrorType.AUTH),
@@ -363,6 +388,11 @@ def test_an_error_is_named_by_its_code_its_data_or_its_words(
     error = failure_of(RpcError("session/prompt", code, message, data), "agent")
     assert error.type is kind
     assert message in error.message
+
+
+def test_what_it_says_of_waiting_is_heeded() -> None:
+    error = failure_of(RpcError("session/prompt", 429, "Please retry in 7.5s."), "agent")
+    assert error.retry_after == 7.5
 
 
 @pytest.mark.parametrize("message", ["usage limit reached", "You exceeded your current quota"])

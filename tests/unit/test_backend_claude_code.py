@@ -15,7 +15,7 @@ from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import AgentCall, Answer, Budget, Question, Repair
 from dispatch_runner.settings.values import BackendOptions
 from dispatch_runner.testing import AnyInputRole
-from support.agent_suite import SCHEMA, WatchedMeter, agent_call, role_of
+from support.agent_suite import SCHEMA, WatchedMeter, agent_call, descendants, role_of
 
 pytestmark = pytest.mark.anyio
 
@@ -313,7 +313,23 @@ async def test_an_object_that_was_not_given_can_be_mended_in_its_session(tmp_pat
     assert error.session
 
 
+async def test_a_program_that_stays_after_its_answer_is_ended_and_its_answer_kept(
+    tmp_path: Path,
+) -> None:
+    answer = await ask("lingers", agent_call(tmp_path), grace_seconds=0.1)
+    assert answer.output == {"text": "hello"}
+    assert "did not end by itself" in answer.warnings[0]
+    assert descendants() == set()
+
+
 # what it costs
+
+
+async def test_a_run_that_goes_on_after_a_result_is_counted_whole(tmp_path: Path) -> None:
+    call = agent_call(tmp_path)
+    answer = await ask("goes_on", call)
+    assert answer.output == {"text": "hello"}
+    assert call.meter.usage == Usage(200, 40, 0, 2, pytest.approx(0.0016))
 
 
 async def test_the_cost_is_the_programs_own(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from dispatch_runner.backends.llm import MOST_SESSIONS, LlmBackend
 from dispatch_runner.errors import AgentError
-from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget
 from dispatch_runner.protocols import (
     AgentCall,
@@ -197,6 +197,15 @@ async def test_each_provider_whose_answer_is_garbage_has_no_answer(
 # What is consumed
 
 
+async def test_a_server_that_does_not_say_what_was_used_is_told(
+    serve: Serve, tmp_path: Path
+) -> None:
+    call = agent_call(tmp_path)
+    silent = serve(text("hello", usage=Tokens(0, 0)))
+    await backend_of(silent, "openai").answer(role_of(), call)
+    assert call.meter.usage == Usage(requests=1)
+
+
 async def test_what_was_read_from_a_cache_is_no_input(serve: Serve, tmp_path: Path) -> None:
     call = agent_call(tmp_path)
     server = serve(text("hello", usage=Tokens(100, 20, cache_read_tokens=1_000)))
@@ -357,6 +366,14 @@ async def test_a_tool_that_cannot_says_why_and_the_model_goes_on(
     server = serve([asked, text("done")])
     await backend_of(server).answer(role_of(Question("go", access="edit")), call)
     assert said in server.requests[1].text
+
+
+async def test_what_is_no_text_overwrites_nothing(serve: Serve, tmp_path: Path) -> None:
+    call = agent_call(tmp_path)
+    (call.workspace / "a.txt").write_text("precious")
+    server = serve([tool("write_file", {"path": "a.txt", "content": "\ud800"}), text("done")])
+    await backend_of(server).answer(role_of(Question("go", access="edit")), call)
+    assert (call.workspace / "a.txt").read_text() == "precious"
 
 
 async def test_long_files_are_read_in_parts(serve: Serve, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Agents from Markdown files: what is read, what is refused and why, and what they are asked."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dispatch_runner.agents.agent_files import MOST_BYTES, read_folder, role_of
 from dispatch_runner.agents.front_matter import AgentFile, Wrong, read
@@ -78,6 +81,19 @@ def test_tools_are_a_list_or_a_text_with_commas(tools: str, expected: Any) -> No
     assert read(agent_text(tools=tools)).tools == expected
 
 
+def test_every_value_is_text_whatever_yaml_makes_of_it() -> None:
+    text = agent_text(name="no", description="2024-01-01", model="!!python/name:os.system 1.0")
+    assert read(text)[:2] == ("no", "2024-01-01")
+    assert read(text).model == "1.0"
+
+
+@given(head=st.text(alphabet="namedscriptool: []{}&*!|>?-#'\"\n\0~<é", max_size=60), text=st.text())
+def test_any_text_is_an_agent_or_is_told_what_is_wrong(head: str, text: str) -> None:
+    for tried in (text, f"---\nname: a\n{head}\n---\n{text}", f"---\n{head}\n---\nYou help."):
+        with contextlib.suppress(Wrong):
+            assert read(tried).name
+
+
 def test_excluded_tools_are_taken_away() -> None:
     agent = read(agent_text(tools="[Read, Bash(git *), Write]", disallowedTools="Bash, Write"))
     assert agent.tools == ("Read",)
@@ -107,7 +123,8 @@ def test_keys_that_are_not_used_are_told() -> None:
         (agent_text(name=""), 1, "'name' is missing"),
         (agent_text(description=""), 1, "'description' is missing"),
         (agent_text(description="[a]"), 3, "'description' is not a text"),
-        (agent_text(name="12"), 2, "'name' is not a text"),
+        (agent_text(name="[12]"), 2, "'name' is not a text"),
+        (agent_text(name='""'), 2, "'name' is missing"),
         (agent_text(name="plugin:helper"), 2, "the name 'plugin:helper' holds a colon"),
         (agent_text(name='"-v"'), 2, "the name '-v' begins with a hyphen"),
         (agent_text(name='"a\\nb"'), 2, "the name 'a\\nb' is not a short printable text"),
@@ -116,7 +133,7 @@ def test_keys_that_are_not_used_are_told() -> None:
         (agent_text(body="  \n"), 5, "there is no text below the front matter"),
         (agent_text(body="a\n\0"), 6, "it holds a NUL character"),
     ],
-    ids=range(19),
+    ids=range(20),
 )  # fmt: skip
 def test_a_broken_file_is_told_with_its_line_and_what_to_do(
     text: str, line: int, message: str

@@ -110,7 +110,11 @@ async def test_what_on_line_raises_ends_the_program_and_is_raised(tmp_path: Path
 
     with anyio.fail_after(10), pytest.raises(LookupError, match="enough"):
         await stream(
-            ["sh", "-c", "printf 'a\\nb\\n'; exec sleep 60"], env=ENVIRONMENT, on_line=refuse, stdout=out
+            ["sh", "-c", "printf 'a\\nb\\n'; exec sleep 60"],
+            env=ENVIRONMENT,
+            on_line=refuse,
+            stdout=out,
+            grace_seconds=0.1,
         )
     assert heard == [b"a"]
     assert out.read_bytes() == b"a\nb\n"

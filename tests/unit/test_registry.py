@@ -24,6 +24,13 @@ class GoodRole(AnyInputRole):
         super().__init__("good")
     async def solve(self, call):
         raise NotImplementedError
+class SpokenRole(AnyInputRole):
+    def __init__(self):
+        super().__init__("spoken")
+    def question(self, call):
+        raise NotImplementedError
+class MuteRole(AnyInputRole):
+    pass
 class NotARole:
     name = "empty"
 class Raises:
@@ -236,6 +243,12 @@ def test_a_package_brings_a_role_and_the_file_its_limits(build: Build) -> None:
 
 
 @pytest.mark.usefixtures("package")
+def test_a_package_may_bring_a_role_that_can_only_be_put_into_words(build: Build) -> None:
+    agent = must(build("", Scan(spoken="some_package:SpokenRole")).get("spoken"))
+    assert agent.backend.unavailable(agent.role) is not None
+
+
+@pytest.mark.usefixtures("package")
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -244,6 +257,7 @@ def test_a_package_brings_a_role_and_the_file_its_limits(build: Build) -> None:
         ("some_package:Raises", "KeyError: 'no model'"),
         ("exits_package:Role", "SystemExit: 3"),
         ("some_package:NotARole", "lacks check_input"),
+        ("some_package:MuteRole", "lacks solve or question"),
     ],
 )
 def test_a_broken_package_is_told_and_harms_no_other_agent(

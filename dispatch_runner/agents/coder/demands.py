@@ -10,16 +10,20 @@ from dispatch_runner.agents.coder.structure import PREFIXES
 from dispatch_runner.analysis.onex.check import RULES
 
 PURPOSE: dict[NodeType, str] = {
-    "Effect": "an Effect reaches outside: input and output, behind a protocol that is given to its constructor",
-    "Compute": "a Compute is a pure transformation: the same for the same, no side effect",
-    "Reducer": "a Reducer folds events into a state and emits intents; it does no input or output",
-    "Orchestrator": "an Orchestrator coordinates other nodes, which are given to its constructor, and does no work itself",
+    "Effect": "An Effect reaches outside: input and output, behind a protocol that is given to its constructor",
+    "Compute": "A Compute is a pure transformation: the same for the same, no side effect",
+    "Reducer": "A Reducer folds events into a state and emits intents; it does no input or output",
+    "Orchestrator": "An Orchestrator coordinates other nodes, which are given to its constructor, and does no work itself",
 }
+_PREFIXED = ", ".join(
+    f"`{prefix}` below {' and '.join(base for base in PREFIXES if PREFIXES[base] == prefix)}"
+    for prefix in dict.fromkeys(PREFIXES.values())
+)
 GATES = {
     "syntax": "it parses as Python 3.11, in UTF-8",
     "lint": f"ruff finds nothing: rules {tools.RUFF_RULES} without {tools.RUFF_IGNORED}, line length 100",
-    "naming": "exactly one class is named Node<Name><Type> for the type asked for; names start with "
-    + ", ".join(f"`{prefix}` below {base}" for base, prefix in PREFIXES.items()),
+    "naming": "exactly one class is named Node<Name><Type> for the type asked for; the name of a class starts"
+    f" with {_PREFIXED}",
     "import": "it imports in a clean interpreter: the standard library, pydantic and what its shape "
     "names are installed; importing it does nothing but define",
     "models": "each of its pydantic models can be made, survives JSON, and refuses an unknown field"

@@ -264,8 +264,8 @@ class Agent:
     # the scenarios
 
     def play_success(self) -> None:
-        self.say("hel")
-        self.say("lo")
+        self.say("he")
+        self.say("llo")
 
     def play_echo(self) -> None:
         self.say(self.asked)

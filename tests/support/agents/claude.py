@@ -189,7 +189,8 @@ class Program:
         if self.structured is not None:
             result["structured_output"] = self.structured
         self.print("result", **result)
-        sys.exit(code)
+        if code is not None:
+            sys.exit(code)
 
     def per_model(self, used):
         if not any(used):
@@ -432,6 +433,21 @@ def unpriced(program):
 def failed_late(program):
     program.turn({"type": "text", "text": "hello"})
     program.end("hello", code=3)
+
+
+def goes_on(program):
+    """As after a background task: another turn after the result, and another result."""
+    program.turn({"type": "text", "text": "first"})
+    program.end("first", code=None)
+    program.known, program.used = program.used, [0, 0]
+    program.init()
+    program.says("hello")
+
+
+def lingers(program):
+    program.turn({"type": "text", "text": "hello"})
+    program.end("hello", code=None)
+    time.sleep(1000)
 
 
 def silence(program):

@@ -103,6 +103,7 @@ class Program:
     def end(self, status, code, **fields):
         count = {"input_tokens": 100 * self.requests, "output_tokens": 20 * self.requests}
         stats = {"total_tokens": 120 * self.requests, **count, "cached": 0}
+        stats["models"] = {"gemini-2.5-pro": dict(stats)}
         self.print("result", status=status, **fields, stats=stats)
         sys.exit(code)
 
