@@ -60,9 +60,9 @@ class Policy:
     def only_reads(self) -> bool:
         return self.kinds <= LOOKS
 
-    def forbids(self, kind: str) -> bool:
+    def forbids(self, kind: str, locations: Any) -> bool:
         """Whether the use of such a tool is a breach: it changes or runs something, and must not."""
-        return kind in CHANGES | {"execute"} and kind not in self.kinds
+        return kind in CHANGES | {"execute"} and not self.permits(kind, locations)
 
     def permits(self, kind: str, locations: Any) -> bool:
         """Whether it may use such a tool on those files."""

@@ -133,7 +133,10 @@ class Session:
                 self._id = repair.session
                 return state, True
         state = await self._new(welcome, params)
-        self._id = str(state.get("sessionId"))
+        if not isinstance(session := state.get("sessionId"), str):
+            message = f"{self._connection.name!r} opened a session without an id"
+            raise AgentError(ErrorType.BAD_OUTPUT, message)
+        self._id = session
         return state, False
 
     async def _continue(self, welcome: JsonObject, params: JsonObject) -> JsonObject | None:

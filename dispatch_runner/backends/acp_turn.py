@@ -30,6 +30,8 @@ class ToolUse:
     title: str = "a tool"
     kind: str = "other"
     input: Any = None
+    locations: Any = None
+    """Of the files that it is about."""
     asked: bool = False
     """Whether leave was asked for it."""
     told: bool = False
@@ -128,9 +130,6 @@ class Turn:
 
     def _follow(self, update: JsonObject) -> None:
         number, status = str(update.get("toolCallId")), update.get("status")
-        if number not in self._uses:
-            self._heed(self._spending.model_speaks())
-            self._close_text()
         use = self._use(number, update)
         if not use.told and (use.input or status not in {None, "pending"}):
             self._tell(use)
@@ -141,12 +140,16 @@ class Turn:
 
     def _use(self, number: str, update: JsonObject) -> ToolUse:
         """The call of a tool, with what is new of it."""
+        if number not in self._uses:
+            self._heed(self._spending.model_speaks())
+            self._close_text()
         use = self._uses.setdefault(number, ToolUse())
         if isinstance(kind := update.get("kind"), str):
             use.kind = kind
         if isinstance(title := update.get("title"), str) and title and not use.told:
             use.title = cut(title, TITLE_LIMIT)
         use.input = update.get("rawInput") or use.input
+        use.locations = update.get("locations") or use.locations
         return use
 
     def _tell(self, use: ToolUse) -> None:
@@ -158,7 +161,7 @@ class Turn:
         self._spending.tool_ended()
         failed = update.get("status") == "failed"
         self._call.log.tell("tool_ended", name=use.title, failed=failed)
-        if use.asked or not self.policy.forbids(use.kind):
+        if use.asked or not self.policy.forbids(use.kind, use.locations):
             return
         if failed:  # its own mode or settings refused it
             self.denied.append(use.title)
@@ -185,7 +188,7 @@ class Turn:
         number = str(update.get("toolCallId"))
         use = self._use(number, update)
         use.asked = True
-        granted = self.policy.permits(use.kind, update.get("locations"))
+        granted = self.policy.permits(use.kind, use.locations)
         if not use.told:
             self._tell(use)
         self._call.log.tell("permission", name=use.title, kind=use.kind, granted=granted)

@@ -207,7 +207,7 @@ class Turn:
         status, exhausted = _status(self._info), self._info == "usage_limit_exceeded"
         if "max_output_tokens" in self._said:
             return AgentError(
-                ErrorType.BAD_OUTPUT,
+                ErrorType.BUDGET_EXCEEDED,
                 f"{self._program!r} reports: {cut(self._said, INPUT_LIMIT)}",
                 hint="the answer is longer than the model may give: ask for less at once",
                 details=details,

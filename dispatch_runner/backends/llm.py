@@ -132,7 +132,7 @@ class LlmBackend:
             for name in question.tools or ()
             if not any(tool.is_in((name,)) for tool in chosen)
         ]
-        if access == "execute":
+        if access == "execute" and question.tools is None:
             warnings.append("backend 'llm' runs no programs: the agent worked with files only")
         return chosen, warnings
 

@@ -14,16 +14,14 @@ from dispatch_runner.models import ErrorType, JsonObject
 EXCERPT = 1_000
 """Characters of what a provider said."""
 
+USED_UP = "the account's quota or credit is used up: see the provider's billing page"
+
 ADVICE = " Consider raising the retry limit"
 """From here on the library speaks to programmers."""
 
 KINDS: tuple[tuple[type[Exception], ErrorType, str], ...] = (
     (ai.ModelAuthenticationError, ErrorType.AUTH, "check the key, and what it may be used for"),
-    (
-        ai.ModelQuotaExceededError,
-        ErrorType.RATE_LIMITED,
-        "the account's quota or credit is used up: see the provider's billing page",
-    ),
+    (ai.ModelQuotaExceededError, ErrorType.RATE_LIMITED, USED_UP),
     (ai.ModelRateLimitError, ErrorType.RATE_LIMITED, "run fewer tasks of this provider at once"),
     (ai.ModelUnavailableError, ErrorType.OVERLOADED, "try again later"),
     (ai.ModelServerError, ErrorType.OVERLOADED, "try again later"),
@@ -57,7 +55,7 @@ def agent_error(error: Exception, model: str) -> AgentError:
     return AgentError(
         kind,
         f"{_subject(error, model)}: {_said(error)}",
-        hint=hint,
+        hint=USED_UP if exhausted else hint,
         details=_details(error, model),
         retry_after=error.retry_after if isinstance(error, ai.ModelAPIError) else None,
         exhausted=True if exhausted else None,

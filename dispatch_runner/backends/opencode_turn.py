@@ -61,6 +61,8 @@ class Turn:
         self._reason = ""
         """Why the last step ended."""
         self._empty_steps = 0
+        self._failures = 0
+        """Requests that failed, by its log."""
         self._error: JsonObject | None = None
         self._denied: list[str] = []
 
@@ -121,7 +123,7 @@ class Turn:
     def _require_end(self) -> None:
         if self._reason == "length":
             raise AgentError(
-                ErrorType.BAD_OUTPUT,
+                ErrorType.BUDGET_EXCEEDED,
                 f"{self._program!r} ended in the middle: its model reached its limit of output",
                 hint="ask for less at once",
                 session=self.session,
@@ -182,9 +184,15 @@ class Turn:
             )
 
     def _failing(self, said: str) -> None:
-        self._call.log.tell("retry", reason=cut(said, INPUT_LIMIT))
+        """It tries again by itself, unless it ends now: then its event says more than its log."""
+        self._call.log.tell("provider_error", message=cut(said, INPUT_LIMIT))
         failure = provider_failure(self._program, said, session=self.session)
+        self._failures += 1
         if failure.type in PROVIDER_FAILED:
+            raise failure
+        if self._failures > 1:
+            if failure.type is ErrorType.CRASHED:  # what it tries again is for the provider to mend
+                failure.type, failure.retryable = ErrorType.OVERLOADED, True
             raise failure
 
     def _failure(self, error: JsonObject, details: JsonObject) -> AgentError:

@@ -75,8 +75,10 @@ class Guardian:
         environment = {
             "PYTHON": sys.executable,
             "SWEEP": str(Path(__file__).with_name("sweep.py")),
-            "NEEDLE": f"{MARKER}={prefix}",
-            "TAG": f"{OURS}",
+            # in two, since whoever looks for the marker's text shall not find the guardian
+            "NAME": MARKER,
+            "PREFIX": prefix,
+            "TAG": str(OURS),
         }
         # inside another dispatcher's program it is a part of that one
         outer = os.environ.get(MARKER)

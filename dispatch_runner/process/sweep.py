@@ -35,9 +35,9 @@ class Process(NamedTuple):
 
 
 def main() -> None:
-    """Sweeps for the processes one of whose variables begins with the text in `NEEDLE`, or that carry a tag
-    of those that begin with the number in `TAG`."""
-    needle, tag = os.fsencode(os.environ["NEEDLE"]), int(os.environ["TAG"])
+    """Sweeps for the processes whose variable `NAME` begins with `PREFIX`, or whose tag begins with `TAG`."""
+    needle = os.fsencode(f"{os.environ['NAME']}={os.environ['PREFIX']}")
+    tag = int(os.environ["TAG"])
     asked: set[int] = set()
     start = time.monotonic()
     quiet = 0
@@ -62,8 +62,9 @@ def belonging(needle: bytes, tag: int) -> set[int]:
     while size < len(found):
         size = len(found)
         ours = [process for process in table if process.pid in found]
-        sessions = {process.session for process in ours}
-        groups = {process.group for process in ours}
+        # 0 stands for one that cannot be seen from here, and for the kernel's
+        sessions = {process.session for process in ours} - {0}
+        groups = {process.group for process in ours} - {0}
         found.update(
             process.pid
             for process in table

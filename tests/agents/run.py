@@ -20,7 +20,7 @@ sys.path.insert(0, str(FOLDER.parent))
 from support.processes import carrying, kill  # noqa: E402
 
 AT_ONCE = 3
-FILE_SECONDS = 270.0
+FILE_SECONDS = 360.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ def script(bug: Path) -> Callable[[Request], Turn]:
     return turn
 
 
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_role_gets_a_verified_answer(
     name: str,
@@ -147,7 +148,7 @@ def test_every_role_gets_a_verified_answer(
         env=variables,
         cwd=tmp_path,
         capture_output=True,
-        timeout=55,
+        timeout=140,
     )
     results = {each["task_id"]: each for each in json.loads(done.stdout)["results"]}
     assert {each["status"] for each in results.values()} == {"success"}, results

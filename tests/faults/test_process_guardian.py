@@ -34,9 +34,9 @@ class Killed:
     def dispatcher(self, script: str, *, count: int = 1) -> "subprocess.Popen[bytes]":
         """One that runs the shell script as a task, so many times."""
         config = self.folder / "agents.toml"
-        command = json.dumps(["/bin/sh", "-c", script])
+        program = json.dumps(["/bin/sh", "-c", script])
         config.write_text(
-            f'[agents.program]\nbackend = "command"\ncommand = {command}\nstdin = "none"\noutput = "exit"\n'
+            f'[agents.program]\nbackend = "command"\ncommand = {program}\nstdin = "none"\noutput = "exit"\n'
         )
         tasks = [{"task_id": str(n), "agent": "program", "input_data": {}} for n in range(count)]
         request = self.folder / "request.json"

@@ -104,11 +104,16 @@ async def test_programs_run_with_the_access_for_it_only(
         assert (await ask("run", call, access=access)).output == {"text": f"chosen: {chosen}"}
 
 
-async def test_what_is_done_without_leave_ends_it(call: AgentCall) -> None:
+@pytest.mark.parametrize(
+    ("scenario", "what"), [("unasked", "'rm -rf' (execute)"), ("sneaking", "'write' (edit)")]
+)
+async def test_what_is_done_without_leave_ends_it(
+    call: AgentCall, scenario: str, what: str
+) -> None:
     with anyio.fail_after(10):
-        error = await failure("unasked", call, EDIT)
+        error = await failure(scenario, call, EDIT)
     assert error.type is ErrorType.PERMISSION_DENIED
-    assert "'rm -rf' (execute)" in error.message
+    assert what in error.message
     assert call.meter.usage == Usage(100, 20)
 
 
@@ -274,6 +279,7 @@ def test_usage_that_makes_no_sense_is_unknown(result: JsonObject) -> None:
     [
         ("tokens", ErrorType.BUDGET_EXCEEDED),
         ("whim", ErrorType.BAD_OUTPUT),
+        ("nameless", ErrorType.BAD_OUTPUT),
         ("words", ErrorType.AUTH),
         ("unknown", ErrorType.CRASHED),
         ("huge", ErrorType.BAD_OUTPUT),

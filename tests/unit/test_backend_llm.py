@@ -152,6 +152,21 @@ async def test_each_provider_answers_by_schema(provider: str, serve: Serve, tmp_
     assert "you count" in server.requests[0].text
 
 
+async def test_each_provider_goes_on_after_an_answer_by_schema(
+    provider: str, serve: Serve, tmp_path: Path
+) -> None:
+    server = serve([structured({"answer": 1}), structured({"answer": 2})])
+    role = role_of(Question("how much?", schema=SCHEMA))
+    backend, call = backend_of(server, provider), agent_call(tmp_path)
+    first = await backend.answer(role, call)
+    call.repair = Repair(1, "one is too little", first.output, first.session)
+    assert (await backend.answer(role, call)).output == {"answer": 2}
+    again = server.requests[1].text
+    assert "final_result" in again
+    assert again.count("how much?") == 1
+    assert "one is too little" in again
+
+
 async def test_each_providers_errors_keep_their_meaning(
     provider: str, serve: Serve, tmp_path: Path
 ) -> None:
@@ -197,7 +212,7 @@ async def test_each_provider_whose_answer_is_garbage_has_no_answer(
 # What is consumed
 
 
-async def test_a_server_that_does_not_say_what_was_used_is_told(
+async def test_what_a_server_does_not_say_is_unknown_and_not_zero(
     serve: Serve, tmp_path: Path
 ) -> None:
     call = agent_call(tmp_path)
@@ -300,12 +315,13 @@ async def test_what_is_offered_is_what_the_access_allows(
 
 
 async def test_it_says_that_it_runs_no_programs(serve: Serve, tmp_path: Path) -> None:
-    question = Question("go", access="execute", tools=("Read", "Bash(git *)"))
     server = serve(text("done"))
-    answer = await backend_of(server).answer(role_of(question), agent_call(tmp_path))
-    assert server.requests[0].tools == ("read_file",)
-    assert any("no programs" in warning for warning in answer.warnings)
-    assert any("'Bash(git *)'" in warning for warning in answer.warnings)
+    for named, said in ((None, "no programs"), (("Read", "Bash(git *)"), "'Bash(git *)'")):
+        question = Question("go", access="execute", tools=named)
+        answer = await backend_of(server).answer(role_of(question), agent_call(tmp_path))
+        (warning,) = answer.warnings
+        assert said in warning
+    assert server.requests[-1].tools == ("read_file",)
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,8 @@ class Agent:
             raise Failure(-32000, "Authentication required")
         assert params["mcpServers"] == []
         assert Path(params["cwd"]).samefile(".")
+        if self.scenario == "nameless":
+            return {}
         self.session = f"session-{os.getpid()}"
         return {"sessionId": self.session, **self.choosable()}
 
@@ -233,12 +235,18 @@ class Agent:
     def say(self, text: str) -> None:
         self.update("agent_message_chunk", content={"type": "text", "text": text})
 
-    def use(self, number: str, title: str, kind: str, *statuses: str) -> None:
+    def use(self, number: str, title: str, kind: str, *statuses: str, **fields: Any) -> None:
         for status in statuses:
             name = "tool_call" if status == "pending" else "tool_call_update"
             given = {} if status == "pending" else {"command": "do it"}
             self.update(
-                name, toolCallId=number, title=title, kind=kind, status=status, rawInput=given
+                name,
+                toolCallId=number,
+                title=title,
+                kind=kind,
+                status=status,
+                rawInput=given,
+                **fields,
             )
 
     def ask(self, number: str, title: str, kind: str, **fields: Any) -> str:
@@ -330,6 +338,11 @@ class Agent:
 
     def play_unasked(self) -> None:
         self.use("u", "rm -rf", "execute", "pending", "in_progress", "completed")
+        self.wait()
+
+    def play_sneaking(self) -> None:
+        there = [{"path": "/etc/passwd.new"}]
+        self.use("s", "write", "edit", "pending", "completed", locations=there)
         self.wait()
 
     def play_planning(self) -> None:

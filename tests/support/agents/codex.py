@@ -81,9 +81,14 @@ class Program:
     def begin(self, rest):
         home = Path(os.environ.get("CODEX_HOME") or Path(os.environ["HOME"]) / ".codex")
         if rest == ["-"]:
-            self.session = str(uuid.UUID(hex=f"{int(time.time() * 1000):012x}{os.urandom(10).hex()}"))
+            self.session = str(
+                uuid.UUID(hex=f"{int(time.time() * 1000):012x}{os.urandom(10).hex()}")
+            )
             now = datetime.datetime.now().astimezone()
-            self.file = home / f"sessions/{now:%Y/%m/%d}/rollout-{now:%Y-%m-%dT%H-%M-%S}-{self.session}.jsonl"
+            self.file = (
+                home
+                / f"sessions/{now:%Y/%m/%d}/rollout-{now:%Y-%m-%dT%H-%M-%S}-{self.session}.jsonl"
+            )
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.resumed = False
         else:
@@ -91,7 +96,9 @@ class Program:
             assert (resume, dash) == ("resume", "-")
             found = list(home.glob(f"sessions/*/*/*/rollout-*{self.session}.jsonl"))
             if not found:
-                sys.exit(f"Error: thread/resume failed: no rollout found for thread id {self.session}")
+                sys.exit(
+                    f"Error: thread/resume failed: no rollout found for thread id {self.session}"
+                )
             (self.file,) = found
             self.resumed = True
             for line in self.file.read_text().splitlines():
@@ -136,7 +143,11 @@ class Program:
         )
         self.request()
         self.item(
-            "command_execution", "item.started", command=command, status="in_progress", exit_code=None
+            "command_execution",
+            "item.started",
+            command=command,
+            status="in_progress",
+            exit_code=None,
         )
 
     def result(self, output="Process exited with code 0\nOutput:\nhi\n"):
@@ -212,12 +223,16 @@ class Program:
                     self.result()
                     time.sleep(0.01)
             case "unreachable":
-                said = "Reconnecting... waiting for network (Connection failed: error sending request)"
+                said = (
+                    "Reconnecting... waiting for network (Connection failed: error sending request)"
+                )
                 while True:
                     self.print("error", message=said)
                     time.sleep(1)
             case "retries":
-                self.print("error", message="Reconnecting... 1/5 (last status: 429 Too Many Requests)")
+                self.print(
+                    "error", message="Reconnecting... 1/5 (last status: 429 Too Many Requests)"
+                )
                 self.say("hello")
             case "garbage":
                 sys.stdout.write("<html>not a program</html>\n")

@@ -18,18 +18,19 @@ from pathlib import Path
 
 HELPER = "import signal, time; signal.signal(signal.SIGINT, {0}); signal.signal(signal.SIGTERM, {0}); time.sleep(1000)"
 FAILURES = {
-    "400": (144, '[API Error: {"error":{"code":400,"message":"bad thing","status":"INVALID_ARGUMENT"}}]'),
+    "400": (
+        144,
+        '[API Error: {"error":{"code":400,"message":"bad thing","status":"INVALID_ARGUMENT"}}]',
+    ),
     "401": (
         144,
-        '[API Error: {"error":{"code":400,"message":"API key not valid. Please pass a valid API key.",'
-        '"status":"INVALID_ARGUMENT"}}]',
+        '[API Error: {"error":{"code":400,"message":"API key not valid. Please pass a valid API key."}}]',
     ),
     "403": (147, '[API Error: {"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}]'),
     "404": (1, "[API Error: The model `x` does not exist]"),
     "429": (
         173,
-        "[API Error: scripted failure\nSuggested retry after 7s.]\nPlease wait and try again later. To "
-        "increase your limits, request a quota increase through AI Studio, or switch to another /auth method",
+        "[API Error: slow down\nSuggested retry after 7s.]\nTo do more, request a quota increase",
     ),
     "500": (244, '[API Error: {"error":{"code":500,"message":"failed","status":"INTERNAL"}}]'),
     "529": (247, "[API Error: The model is overloaded. Please try again later.]"),
@@ -62,7 +63,9 @@ class Program:
         self.prompt = sys.stdin.buffer.read().decode()
         self.session = str(uuid.uuid4())
         home = Path(os.environ.get("GEMINI_CLI_HOME") or os.environ["HOME"])
-        self.file = home / f".gemini/tmp/work/chats/session-2026-11-24T17-24-{self.session[:8]}.jsonl"
+        self.file = (
+            home / f".gemini/tmp/work/chats/session-2026-11-24T17-24-{self.session[:8]}.jsonl"
+        )
         if scenario == "unrecorded":
             self.file = Path(os.devnull)
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +89,9 @@ class Program:
 
     def uses(self, name):
         self.request()
-        self.print("tool_use", tool_name=name, tool_id=f"{name}_{self.requests}", parameters={"a": 1})
+        self.print(
+            "tool_use", tool_name=name, tool_id=f"{name}_{self.requests}", parameters={"a": 1}
+        )
 
     def result(self, name, error=None, message=""):
         fields = {"error": {"type": error, "message": message}} if error else {"output": ""}
@@ -150,7 +155,9 @@ class Program:
                 self.result("nothing_such", "tool_not_registered", 'Tool "nothing_such" not found.')
                 self.say("hello")
             case "empty":
-                self.without_answer("The model returned an empty response with no text or thoughts.")
+                self.without_answer(
+                    "The model returned an empty response with no text or thoughts."
+                )
             case "refusal":
                 self.without_answer("The model response was blocked due to safety settings.")
             case "turns":

@@ -30,6 +30,7 @@ OUTLASTED = {
     "500": "AI_APICallError: Internal server error",
     "529": "AI_APICallError: Overloaded",
     "quota": "AI_APICallError: You exceeded your current quota, please check your plan and billing details.",
+    "unnamed": "AI_APICallError: scripted failure",
     "unreachable": "AI_APICallError: Cannot connect to API: Unable to connect.",
 }
 """Only its log tells of these, for a minute and more."""
@@ -89,7 +90,11 @@ class Program:
     def finish(self, reason, tokens=(100, 20), cost=0):
         """The end of one request to the model, told after its tools."""
         count = {"input": tokens[0], "output": tokens[1], "reasoning": 0}
-        part = {"reason": reason, "tokens": {**count, "cache": {"read": 0, "write": 0}}, "cost": cost}
+        part = {
+            "reason": reason,
+            "tokens": {**count, "cache": {"read": 0, "write": 0}},
+            "cost": cost,
+        }
         self.print("step_finish", part=part)
 
     def uses(self, name, error=None):
@@ -107,7 +112,12 @@ class Program:
         sys.exit(0)
 
     def fail(self, status, message):
-        data = {"message": message, "statusCode": status, "isRetryable": False, "responseHeaders": {}}
+        data = {
+            "message": message,
+            "statusCode": status,
+            "isRetryable": False,
+            "responseHeaders": {},
+        }
         self.print("error", error={"name": "APIError", "data": data})
         sys.exit(1)
 
@@ -185,7 +195,7 @@ class Program:
             case failure if failure in OUTLASTED:
                 while True:
                     self.log(OUTLASTED[failure])
-                    time.sleep(7)
+                    time.sleep(0.3)
             case failure:
                 self.fail(*FAILURES[failure])
 
