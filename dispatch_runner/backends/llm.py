@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from dispatch_runner.backends.llm_models import (
+    INSTALL,
     ModelName,
     build_model,
     http_client,
@@ -80,8 +81,7 @@ class LlmBackend:
         model = self._require(role)
         question = await question_of(role, call)
         call.meter.pulse()
-        if model.prefix not in _loaded:
-            await anyio.to_thread.run_sync(_load, model.prefix, abandon_on_cancel=True)
+        await _require_loaded(model.prefix)
         from dispatch_runner.backends import llm_run
 
         history = self._continued(call.repair)
@@ -155,6 +155,21 @@ class LlmBackend:
 
 _loading = threading.Lock()
 _loaded: set[str] = set()
+
+
+async def _require_loaded(prefix: str) -> None:
+    """Raises `AgentError` when an installed package is not the one that is needed."""
+    if prefix in _loaded:
+        return
+    try:
+        await anyio.to_thread.run_sync(_load, prefix, abandon_on_cancel=True)
+    except ImportError as error:
+        raise AgentError(
+            ErrorType.UNAVAILABLE,
+            f"the client library cannot be loaded: {error}",
+            retryable=False,
+            hint=INSTALL,
+        ) from error
 
 
 def _load(prefix: str) -> None:

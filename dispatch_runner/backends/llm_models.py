@@ -23,6 +23,7 @@ CONNECT_SECONDS = 10.0
 INSTALL = "pip install 'dispatch-runner[llm]'"
 NO_KEY = "no-key"
 """Sent to servers that want none: the client libraries do not start without."""
+LOGGERS = ("anthropic", "google_genai", "httpx2", "openai", "pydantic_ai")
 OLLAMA_URL = "http://localhost:11434/v1"
 
 
@@ -116,7 +117,9 @@ def _installed(package: str) -> bool:
 
 
 def load_client(prefix: str) -> None:
-    """Imports what `build_model` needs, and loads certificates and prices."""
+    """Imports what `build_model` needs, and loads certificates and prices. Raises `ImportError`."""
+    import logging
+
     from genai_prices.data_snapshot import get_snapshot
 
     match prefix:
@@ -130,6 +133,8 @@ def load_client(prefix: str) -> None:
             import pydantic_ai.models.openai  # noqa: F401
     get_snapshot()
     _certificates()
+    for name in LOGGERS:  # else their remarks are printed over the progress on stderr
+        logging.getLogger(name).addHandler(logging.NullHandler())
 
 
 def http_client(seconds: float) -> httpx2.AsyncClient:

@@ -18,14 +18,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dispatch_runner.marks import MARKER as MARKER
 from dispatch_runner.process.tags import tag_of
-
-MARKER = "DISPATCH_RUNNER_TASK_MARKER"
-"""The environment variable that marks a program and all its descendants.
-
-Its value is unique for each start. Dispatches may nest: the value then begins with the outer
-program's, and a slash.
-"""
 
 EXEC_LOOKS = 40
 EXEC_PAUSE_SECONDS = 0.0005

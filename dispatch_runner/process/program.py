@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from dispatch_runner.errors import AgentError, RecordError
+from dispatch_runner.marks import marker_prefix
 from dispatch_runner.models import ErrorType
 from dispatch_runner.process.ending import end, end_strays
 from dispatch_runner.process.family import MARKER, adopt_orphans
@@ -154,24 +155,16 @@ async def conduct(
 def prepare() -> None:
     """Before each program: we become the parent of orphans, and our end will be its end."""
     _adopt()
-    guardian.watch(_prefix())
+    guardian.watch(marker_prefix())
 
 
 _adopt = cache(adopt_orphans)
-_token = os.urandom(6).hex()
 _numbers = itertools.count(1)
 
 
 def unique_marker() -> str:
     """A value of `MARKER` for one start."""
-    return f"{_prefix()}{next(_numbers)}"
-
-
-def _prefix() -> str:
-    """What all markers of this process begin with, and no other's."""
-    outer = os.environ.get(MARKER)
-    own = f"{os.getpid()}-{_token}-"
-    return f"{outer}/{own}" if outer else own
+    return f"{marker_prefix()}{next(_numbers)}"
 
 
 def _signal_name(code: int) -> str | None:

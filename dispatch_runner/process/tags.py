@@ -15,12 +15,14 @@ import sys
 from contextlib import suppress
 from functools import cache
 
+from dispatch_runner.marks import TAG_OFFSET
+
 NUMBER_BITS = 24
 """Of the number of a start, which begins anew after 16 million of them."""
 
 LOWEST = 1 << 62
 
-OURS = (LOWEST >> NUMBER_BITS) + int.from_bytes(os.urandom(4), "big")
+OURS = (LOWEST >> NUMBER_BITS) + TAG_OFFSET
 """What all tags of this process have in common: above the bits of the number."""
 
 _numbers = itertools.count(1)

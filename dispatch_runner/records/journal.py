@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import stat
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import orjson
 
 from dispatch_runner.clock import Clock
 from dispatch_runner.errors import RecordError
+from dispatch_runner.marks import TOKEN, marker_prefix, started_at
 from dispatch_runner.models import JsonObject
 from dispatch_runner.records.folder import (
     FULL,
@@ -37,6 +39,11 @@ TAIL = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
 TAIL_BYTES = 18
 LONGEST_LINE = 64 * 1024
 """Large data is never in a journal: a longer line is not ours."""
+
+PATIENCE_SECONDS = 0.2
+"""How long a lock is waited for: those who only look hold it for microseconds."""
+
+CRASH_VARIABLE = "DISPATCH_RUNNER_CRASH_AT"
 
 
 class JournalBusy(RecordError):
@@ -75,6 +82,10 @@ class Journal:
         self._size = size
         self._seq = seq
         self._clock = clock
+        if CRASH_VARIABLE in os.environ:
+            from dispatch_runner.records.crash import crashing
+
+            self._write = crashing(self._write, fd, os.environ[CRASH_VARIABLE])  # type: ignore[method-assign]
 
     @classmethod
     def create(cls, folder: Folder, header: JsonObject, clock: Clock) -> "Journal":
@@ -91,8 +102,7 @@ class Journal:
         journal = cls(path, fd, 0, 0, clock)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)  # only a listing could hold it, for an instant
-            fields = orjson.dumps({"format": FORMAT_VERSION, **header, "pid": os.getpid()})
-            journal.append(OPENED, data=fields)
+            journal.append_header(header)
         except OSError as error:
             journal.close()
             raise RecordError("lock journal", path, reason(error)) from error
@@ -102,8 +112,9 @@ class Journal:
         return journal
 
     @classmethod
-    def reopen(cls, path: Path, header: JsonObject, clock: Clock) -> tuple["Journal", Loaded]:
-        """Go on with the journal of a process that ended. A torn last line is cut.
+    def take_over(cls, path: Path, clock: Clock) -> tuple["Journal", Loaded]:
+        """The journal of a process that ended, locked, and what it holds. Nothing is written yet:
+        `cut_torn_tail` comes before the first record.
 
         Raises:
             JournalBusy: that process still lives.
@@ -112,18 +123,36 @@ class Journal:
         fd = _open_existing(path, os.O_RDWR | os.O_APPEND)
         try:
             _lock(fd, path)
+            if os.fstat(fd).st_nlink == 0:
+                raise RecordError("open journal", path, "it was removed just now")
             loaded = _parse(_read_all(fd))
-            _check_format(loaded, path)
-            os.ftruncate(fd, loaded.good_bytes)
-            journal = cls(str(path), fd, loaded.good_bytes, len(loaded.records), clock)
-            journal.append(OPENED, data=orjson.dumps({**header, "pid": os.getpid()}))
+            check_format(loaded, path)
         except OSError as error:
             os.close(fd)
             raise RecordError("open journal", path, reason(error)) from error
         except RecordError:
             os.close(fd)
             raise
-        return journal, loaded
+        return cls(str(path), fd, loaded.good_bytes, len(loaded.records), clock), loaded
+
+    def cut_torn_tail(self) -> None:
+        """Removes what follows the last good line. Raises `RecordError`."""
+        try:
+            os.ftruncate(self.fd, self._size)
+        except OSError as error:
+            raise RecordError("mend journal", self.path, reason(error)) from error
+
+    def append_header(self, header: JsonObject) -> None:
+        """The record with which each process begins; see `append`."""
+        fields = {
+            "format": FORMAT_VERSION,
+            **header,
+            "pid": os.getpid(),
+            "pid_started": started_at(),
+            "marker": marker_prefix(),
+            "token": TOKEN,
+        }
+        self.append(OPENED, data=orjson.dumps(fields))
 
     def append(
         self, event: str, task: bytes = b"null", attempt: int = 0, data: bytes = b"{}"
@@ -248,21 +277,29 @@ def _open_existing(path: Path, mode: int) -> int:
 
 
 def _lock(fd: int, path: Path) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        openings = [r for r in _parse(_read_all(fd)).records if r["event"] == OPENED]
-        raise JournalBusy(str(path), openings[-1].get("pid") if openings else None) from None
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+        else:
+            return
+    openings = [r for r in _parse(_read_all(fd)).records if r["event"] == OPENED]
+    raise JournalBusy(str(path), openings[-1].get("pid") if openings else None)
 
 
-def _check_format(loaded: Loaded, path: Path) -> None:
-    found = loaded.header.get("format") if loaded.header else None
-    if found != FORMAT_VERSION:
+def check_format(loaded: Loaded, path: Path) -> None:
+    """Raises `RecordError` for a format that we do not know. An empty journal has none."""
+    formats = [record.get("format") for record in loaded.records if record["event"] == OPENED]
+    newer = [found for found in formats if found != FORMAT_VERSION]
+    if newer:
         raise RecordError(
-            "continue journal",
-            path,
-            f"its format is {found!r}, this program writes {FORMAT_VERSION}",
-        )
+            "continue journal", path,
+            f"its format is {newer[-1]!r}, this program writes {FORMAT_VERSION}: use the newer program",
+        )  # fmt: skip
 
 
 def _read_all(fd: int) -> bytes:

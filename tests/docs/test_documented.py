@@ -54,7 +54,7 @@ def rows(text: str) -> list[list[str]]:
 
 def codes(text: str) -> set[str]:
     """What stands between backquotes, also the words of it."""
-    spans = re.findall(r"`([^`]+)`", text)
+    spans = re.findall(r"`([^`]+)`", text.replace("```", "`"))  # blocks, too
     return {*spans, *(word for span in spans for word in re.findall(r"[\w$.-]+", span))}
 
 

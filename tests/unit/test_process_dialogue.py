@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from dispatch_runner.errors import AgentError
+from dispatch_runner.errors import AgentError, RecordError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.process.dialogue import STDERR_LIMIT, Dialogue, dialogue
 
@@ -93,3 +93,35 @@ async def test_no_descriptor_is_left() -> None:
         async with dialogue(["cat"], env=ENVIRONMENT) as program:
             await program.send(b"x")
     assert descriptors() == before
+
+
+async def test_what_is_received_and_its_stderr_can_be_kept_in_files(tmp_path: Path) -> None:
+    said, complained, silent = (tmp_path / name for name in ("stdout", "stderr", "silent"))
+    script = "echo one; echo two; echo ouch >&2"
+    async with dialogue(
+        ["sh", "-c", script], env=ENVIRONMENT, stdout=said, stderr=complained
+    ) as program:
+        received = await all_of(program)
+        await program.wait_end()
+        assert program.epitaph() == "ended with exit code 0: ouch"
+    assert said.read_bytes() == received == b"one\ntwo\n"
+    assert complained.read_text() == "ouch\n"
+    async with dialogue(["true"], env=ENVIRONMENT, stderr=silent):
+        pass
+    assert not silent.exists() or silent.read_bytes() == b""
+
+
+async def test_what_it_leaves_behind_is_counted_when_it_ended_by_itself() -> None:
+    script = "setsid sleep 1000 >/dev/null 2>&1 </dev/null & read -r line"
+    async with dialogue(["sh", "-c", script], env=ENVIRONMENT, grace_seconds=5) as left:
+        await left.send(b"\n")
+    assert left.leftovers == 1
+    async with dialogue(["sleep", "1000"], env=ENVIRONMENT, grace_seconds=0.01) as ended:
+        pass
+    assert ended.leftovers == 0
+
+
+async def test_a_file_that_cannot_be_made_is_a_broken_record(tmp_path: Path) -> None:
+    with pytest.raises(RecordError):
+        async with dialogue(["true"], env=ENVIRONMENT, stderr=tmp_path / "none" / "stderr"):
+            pass
