@@ -8,7 +8,7 @@ pays for the agents that it uses.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,7 @@ from dispatch_runner.errors import InternalError, SettingsError
 from dispatch_runner.models.budget import Budget
 from dispatch_runner.protocols import Agent, Role
 from dispatch_runner.settings.names import suggestion
-from dispatch_runner.settings.values import BackendOptions, shown
+from dispatch_runner.settings.values import shown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dispatch_runner.agents.front_matter import AgentFile
     from dispatch_runner.protocols import Backend
     from dispatch_runner.settings import Settings
+    from dispatch_runner.settings.backend_options import BackendOptions
     from dispatch_runner.settings.schema import AgentSettings
 
 ROLES = {
@@ -249,24 +250,13 @@ class Registry:
             )
         return cast("Backend", _imported(BACKENDS[backend])(self._options(name, backend)))
 
-    def _options(self, name: str, backend: str) -> BackendOptions:
-        definition = self._settings.agents.get(name)
-        if definition is None:
-            return BackendOptions(name)
-        told: dict[str, Any] = {
-            key.name: getattr(definition, key.name, None) for key in fields(BackendOptions)
-        }
-        if backend != self._backend_name(name):  # a fallback: the program is the first one's
-            told["command"] = None
-        return BackendOptions(
-            **{
-                **told,
-                "agent": name,
-                "command": _vector(told["command"]),
-                "env": _vector(definition.env),
-                "cwd": None if definition.cwd is None else self._settings.cwd / definition.cwd,
-            }
-        )
+    def _options(self, name: str, backend: str) -> BackendOptions | None:
+        if backend == "offline":
+            return None
+        from dispatch_runner.settings.backend_options import options_for
+
+        first = backend == self._backend_name(name)
+        return options_for(name, self._settings.agents.get(name), self._settings.cwd, first)
 
     def _origin(self, name: str) -> str:
         if name in self._settings.agents:
@@ -330,10 +320,6 @@ class Registry:
                 message = f"agent '{name}' is a program, which backend 'offline' cannot run"
                 hint = 'write backend = "command"'
                 yield self._settings.error(message, "agents", name, "backend", hint=hint)
-
-
-def _vector(words: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if words is None else tuple(words)
 
 
 def _imported(path: str) -> Any:

@@ -14,7 +14,7 @@ from dispatch_runner.backends.words import question_of
 from dispatch_runner.process import OUTPUT_LIMIT
 from dispatch_runner.process.dialogue import dialogue
 from dispatch_runner.protocols import AgentCall, Answer, Role
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 
 GRACE_SECONDS = 2.0
 """How long a program may take to end after its stdin was closed, and after each signal."""

@@ -125,11 +125,7 @@ class Connection:
         self._send({"method": method, "params": params})
 
     def _send(self, message: JsonObject) -> None:
-        line = orjson.dumps({"jsonrpc": "2.0", **message}) + b"\n"
-        try:
-            self._to_program.send_nowait(line)
-        except anyio.BrokenResourceError:  # nobody sends any more: `_failure` says why
-            return
+        self._to_program.send_nowait(orjson.dumps({"jsonrpc": "2.0", **message}) + b"\n")
 
     async def _traffic(self, scope: anyio.CancelScope) -> None:
         with scope:
@@ -171,12 +167,12 @@ class Connection:
                     return
                 await checkpoint()
             self._take(bytes(rest))
+            with anyio.move_on_after(LAST_WORDS_SECONDS):  # its exit code says more
+                await self._program.wait_end()
         except Exception as error:  # noqa: BLE001 - raised by `response`
             self._fail(error)
-            return
-        with anyio.move_on_after(LAST_WORDS_SECONDS):  # its exit code says more
-            await self._program.wait_end()
-        self._fail(self._ended())
+        else:
+            self._fail(self._ended())
 
     def _take(self, line: bytes) -> None:
         message = _message(line)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from dispatch_runner.backends.acp_choices import objects_in
 from dispatch_runner.models import JsonObject
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import Access, Question
@@ -77,7 +78,7 @@ class Policy:
 def permission(options: Any, granted: bool) -> JsonObject:
     """The answer to a request for leave: for this once, never for more."""
     wanted = ALLOWING if granted else REFUSING
-    by_kind = {option.get("kind"): option for option in _objects(options)}
+    by_kind = {option.get("kind"): option for option in objects_in(options)}
     for kind in wanted:
         if kind in by_kind:
             return {"outcome": {"outcome": "selected", "optionId": by_kind[kind].get("optionId")}}
@@ -97,11 +98,5 @@ def _allowed_kinds(question: Question, most: Access | None) -> frozenset[str]:
 
 
 def _paths(locations: Any) -> Iterable[str]:
-    paths = (location.get("path") for location in _objects(locations))
+    paths = (location.get("path") for location in objects_in(locations))
     return (path for path in paths if isinstance(path, str))
-
-
-def _objects(values: Any) -> list[JsonObject]:
-    return (
-        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
-    )

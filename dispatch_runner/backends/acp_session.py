@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
 
 import anyio
 
+from dispatch_runner.backends.acp_choices import (
+    Choice,
+    mode_choice,
+    model_choice,
+    object_in,
+    objects_in,
+)
 from dispatch_runner.backends.acp_connection import Connection, RpcError
 from dispatch_runner.backends.acp_failures import AUTH_REQUIRED, failure_of
 from dispatch_runner.backends.acp_policy import MODES
@@ -37,27 +43,6 @@ STOPS = {
     "refusal": (ErrorType.UNVERIFIED, "the agent's model refused to answer"),
     "cancelled": (ErrorType.UNVERIFIED, "the agent stopped by itself before it was done"),
 }
-
-
-class Choice(NamedTuple):
-    """Something of a session that can be chosen from a list: its mode or its model."""
-
-    method: str
-    parameters: JsonObject
-    """Of the request that sets it, without the value."""
-    key: str
-    """Of the value."""
-    current: Any
-    names: dict[str, str]
-    """By the value: what people call it."""
-
-    def find(self, wanted: str) -> str | None:
-        """The value that is meant by a value or a name."""
-        plain = _plain(wanted)
-        return next(
-            (value for value, name in self.names.items() if plain in {_plain(value), _plain(name)}),
-            None,
-        )
 
 
 class Session:
@@ -141,8 +126,8 @@ class Session:
 
     async def _continue(self, welcome: JsonObject, params: JsonObject) -> JsonObject | None:
         """The old session's state; null where the agent cannot continue it: then all is said anew."""
-        able = _object(welcome.get("agentCapabilities"))
-        resumes = isinstance(_object(able.get("sessionCapabilities")).get("resume"), dict)
+        able = object_in(welcome.get("agentCapabilities"))
+        resumes = isinstance(object_in(able.get("sessionCapabilities")).get("resume"), dict)
         if not resumes and able.get("loadSession") is not True:
             return None
         try:
@@ -165,7 +150,7 @@ class Session:
 
     def _log_in_method(self, welcome: JsonObject) -> str | None:
         """A way to log in that needs no person: by a key in the agent's environment."""
-        for method in _objects(welcome.get("authMethods")):
+        for method in objects_in(welcome.get("authMethods")):
             name = method.get("id")
             if isinstance(name, str) and _by_key(method, self._environment):
                 return name
@@ -176,7 +161,7 @@ class Session:
     async def _choose_mode(self, state: JsonObject) -> str | None:
         """The mode to work in, as far as the agent has modes: one that only reads where nothing may be
         changed, else one that asks."""
-        choice = _modes(state, self._id) or _option(state, "mode", self._id)
+        choice = mode_choice(state, self._id)
         if choice is None:
             return None
         found = (choice.find(name) for name in MODES[self._turn.policy.only_reads])
@@ -185,7 +170,7 @@ class Session:
     async def _choose_model(self, state: JsonObject, question: Question) -> str | None:
         """The model that answers, as far as the agent tells. Raises `AgentError` when it does not have
         the operator's."""
-        choice = _models(state, self._id) or _option(state, "model", self._id)
+        choice = model_choice(state, self._id)
         wanted = self._model or question.model
         if wanted is None:
             return None if choice is None else str(choice.current)
@@ -240,13 +225,15 @@ class Session:
     async def _cancel(self) -> JsonObject | None:
         """Tells the agent to stop; what it answers to the prompt then, if it does so soon."""
         self._turn.leave()
-        if self._call.hurry.is_set():
-            return None
-        with anyio.move_on_after(CANCEL_SECONDS, shield=True):
-            self._connection.notify("session/cancel", {"sessionId": self._id})
-            with suppress(RpcError, AgentError):
-                return await self._connection.response()
-        return None
+        self._connection.notify("session/cancel", {"sessionId": self._id})
+        result: JsonObject | None = None
+        with anyio.move_on_after(CANCEL_SECONDS, shield=True) as waiting:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_end_by, self._call.hurry, waiting)
+                with suppress(RpcError, AgentError):
+                    result = await self._connection.response()
+                group.cancel_scope.cancel()
+        return result
 
     def _output(self, result: JsonObject, question: Question) -> JsonObject:
         """The answer, when it is one. Raises `AgentError`."""
@@ -271,63 +258,20 @@ class Session:
         raise AgentError(kind, message, details=details, session=self._id)
 
 
+async def _end_by(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
 def _identity(welcome: JsonObject) -> str:
     """What the agent calls itself, and its version."""
-    about = _object(welcome.get("agentInfo"))
+    about = object_in(welcome.get("agentInfo"))
     return cut(f"{about.get('name', '?')} {about.get('version', '')}".strip(), EXCERPT)
-
-
-def _modes(state: JsonObject, session: str) -> Choice | None:
-    modes = _object(state.get("modes"))
-    names = _named(modes.get("availableModes"), "id")
-    parameters = {"sessionId": session}
-    current = modes.get("currentModeId")
-    return Choice("session/set_mode", parameters, "modeId", current, names) if names else None
-
-
-def _models(state: JsonObject, session: str) -> Choice | None:
-    """From before there were options of a session; still the way of some agents."""
-    models = _object(state.get("models"))
-    names = _named(models.get("availableModels"), "modelId")
-    parameters = {"sessionId": session}
-    current = models.get("currentModelId")
-    return Choice("session/set_model", parameters, "modelId", current, names) if names else None
-
-
-def _option(state: JsonObject, category: str, session: str) -> Choice | None:
-    for option in _objects(state.get("configOptions")):
-        if option.get("category") == category and option.get("type") == "select":
-            entries = _objects(option.get("options"))
-            grouped = [each for entry in entries for each in _objects(entry.get("options"))]
-            names = _named(grouped or entries, "value")
-            parameters = {"sessionId": session, "configId": option.get("id")}
-            current = option.get("currentValue")
-            return Choice("session/set_config_option", parameters, "value", current, names)
-    return None
-
-
-def _named(entries: Any, key: str) -> dict[str, str]:
-    return {str(entry[key]): str(entry.get("name")) for entry in _objects(entries) if key in entry}
 
 
 def _by_key(method: JsonObject, environment: Mapping[str, str]) -> bool:
     """Whether a way to log in only takes a key from the environment."""
     if method.get("type") == "env_var":
-        variables = [each for each in _objects(method.get("vars")) if not each.get("optional")]
+        variables = [each for each in objects_in(method.get("vars")) if not each.get("optional")]
         return all(each.get("name") in environment for each in variables)
     return method.get("type") in {None, "agent"} and "api-key" in str(method.get("id"))
-
-
-def _plain(name: str) -> str:
-    """Without what spellings differ in: `readOnly` is `read-only`."""
-    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
-
-
-def _object(value: Any) -> JsonObject:
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(values: Any) -> list[JsonObject]:
-    return (
-        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
-    )

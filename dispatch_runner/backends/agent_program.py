@@ -8,8 +8,8 @@ from dispatch_runner.backends.programs import call_variables, kept, missing_prog
 from dispatch_runner.models import JsonObject
 from dispatch_runner.process import OUTPUT_LIMIT, Completed, ResourceLimits, stream
 from dispatch_runner.protocols import AgentCall
+from dispatch_runner.settings.backend_options import BackendOptions
 from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT, passed_environment
-from dispatch_runner.settings.values import BackendOptions
 
 GRACE_SECONDS = 5.0
 """How long an agent's program may take to end after SIGINT, with which some report what they spent,

@@ -3,7 +3,7 @@
 import re
 
 from dispatch_runner.protocols import Access, Question
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 
 NETWORK = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",

@@ -21,7 +21,7 @@ from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import Completed
 from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 
 KEYS = (
     "ANTHROPIC_API_KEY",

@@ -23,8 +23,8 @@ from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of, 
 from dispatch_runner.models import JsonObject
 from dispatch_runner.process import MARKER
 from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role
+from dispatch_runner.settings.backend_options import BackendOptions
 from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT
-from dispatch_runner.settings.values import BackendOptions
 
 CREDENTIALS = ("CODEX_API_KEY", "CODEX_HOME", "OPENAI_API_KEY", *NETWORK)
 INSTALL = "npm install -g @openai/codex"
@@ -56,7 +56,6 @@ _SANDBOX_SETTINGS: Mapping[Access, tuple[str, ...]] = {
     "read": (),
     "edit": (
         "sandbox_workspace_write.network_access=false",
-        "sandbox_workspace_write.writable_roots=[]",
         "sandbox_workspace_write.exclude_slash_tmp=true",
         "sandbox_workspace_write.exclude_tmpdir_env_var=true",
     ),
@@ -107,7 +106,7 @@ class CodexBackend:
         spending = Spending(call, self._program.name, self.provider, self._options.max_turns)
         turn = Turn(call, self._program.name, record, spending, resumed=session is not None)
         with _schema_file(question.schema) as schema:
-            arguments = self._arguments(question, session, schema)
+            arguments = self._arguments(question, call, session, schema)
             prompt = self._prompt(question, call, session, by_words=schema is None)
             try:
                 completed = await looking(
@@ -125,10 +124,13 @@ class CodexBackend:
             turn.session,
         )
 
-    def _arguments(self, question: Question, session: str | None, schema: Path | None) -> list[str]:
+    def _arguments(
+        self, question: Question, call: AgentCall, session: str | None, schema: Path | None
+    ) -> list[str]:
         access, model = _access(self._options, question), model_of(self._options, question)
         settings = [*QUIET, f"shell_environment_policy.include_only={_toml(TOOLS_SEE)}"]
         settings += _SANDBOX_SETTINGS[access]
+        settings += [f"sandbox_workspace_write.writable_roots={_toml(call.roots.roots)}"]
         settings += self._address()
         arguments = ["exec", "--json", "--skip-git-repo-check", "--ignore-rules"]
         arguments += ["--sandbox", SANDBOXES[access]]

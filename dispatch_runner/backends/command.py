@@ -25,8 +25,8 @@ from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.process import GRACE_SECONDS, OUTPUT_LIMIT, Captured, Completed, cut, run
 from dispatch_runner.protocols import AgentCall, Answer, InputProblem, Role
+from dispatch_runner.settings.backend_options import BackendOptions
 from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT, passed_environment
-from dispatch_runner.settings.values import BackendOptions
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the exit code that asks for another attempt."""

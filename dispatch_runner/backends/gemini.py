@@ -21,8 +21,9 @@ from dispatch_runner.backends.programs import leftovers
 from dispatch_runner.backends.spending import Spending
 from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of, question_of
 from dispatch_runner.models import JsonObject
+from dispatch_runner.paths import temporary_folder
 from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 
 KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS")
 """With one of these it needs no login, and so nothing of the user's own settings."""
@@ -110,7 +111,9 @@ class GeminiBackend:
             policy = folder / "policy.toml"
             policy.write_text(_rules(commands_of(question)))
             arguments.append(f"--policy={policy}")
-        if not has_settings(self._options.cwd or call.workspace):
+        workspace = self._options.cwd or call.workspace
+        arguments += [f"--include-directories={each}" for each in _further_folders(call, workspace)]
+        if not has_settings(workspace):
             arguments.append("--skip-trust")
         return arguments
 
@@ -177,6 +180,16 @@ def has_settings(workspace: Path) -> bool:
         if folder != home
         for name in (".env", ".gemini/.env")
     )
+
+
+def _further_folders(call: AgentCall, workspace: Path) -> list[str]:
+    """Allowed folders besides the workspace. It reads all their names before it starts: not those of
+    the temporary folder, nor of one around the workspace."""
+    return [
+        root
+        for root in call.roots.roots
+        if root != temporary_folder() and not workspace.is_relative_to(root) and Path(root).is_dir()
+    ]
 
 
 def _rules(commands: Sequence[str] | None) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dispatch_runner.backends.llm_run import Asked, Messages, Round
     from dispatch_runner.backends.llm_tools import ModelTool
     from dispatch_runner.protocols import AgentCall, Question, Repair, Role
-    from dispatch_runner.settings.values import BackendOptions
+    from dispatch_runner.settings.backend_options import BackendOptions
 
 CLOSING_SECONDS = 2.0
 """How long the farewell of connections may take."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import httpx2
     from pydantic_ai.models import Model
 
-    from dispatch_runner.settings.values import BackendOptions
+    from dispatch_runner.settings.backend_options import BackendOptions
 
 CONNECT_SECONDS = 10.0
 INSTALL = "pip install 'dispatch-runner[llm]'"

@@ -5,7 +5,6 @@ from typing import cast
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import AgentCall, Answer, OfflineRole, Role
-from dispatch_runner.settings.values import BackendOptions
 
 
 class OfflineBackend:
@@ -36,6 +35,6 @@ class OfflineBackend:
         return await cast("OfflineRole", role).solve(call)
 
 
-def build(options: BackendOptions) -> OfflineBackend:
-    """The same for every agent."""
+def build(options: object) -> OfflineBackend:
+    """The same for every agent: there is nothing to choose."""
     return OfflineBackend()

@@ -19,7 +19,7 @@ from dispatch_runner.backends.spending import Spending
 from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of
 from dispatch_runner.models import JsonObject
 from dispatch_runner.protocols import Access, AgentCall, Answer, PromptedRole, Question, Role
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 
 INSTALL = "npm install -g opencode-ai"
 FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
@@ -89,7 +89,7 @@ class OpencodeBackend:
         turn = Turn(call, self._program.name, output_files(call)[1], spending, _allowed(access))
         variables = {
             **ISOLATED,
-            "OPENCODE_CONFIG_CONTENT": _json(self._settings(question, access, model)),
+            "OPENCODE_CONFIG_CONTENT": _json(self._settings(question, call, access, model)),
         }
         prompt = _prompt(question, call, session)
         try:
@@ -112,14 +112,16 @@ class OpencodeBackend:
             turn.session,
         )
 
-    def _settings(self, question: Question, access: Access, model: str | None) -> JsonObject:
+    def _settings(
+        self, question: Question, call: AgentCall, access: Access, model: str | None
+    ) -> JsonObject:
         settings: JsonObject = {
             "autoupdate": False,
             "share": "disabled",
             "snapshot": False,
             "formatter": False,
             "lsp": False,
-            "permission": _permissions(access, question),
+            "permission": _permissions(access, question, call),
         }
         provider, _, name = (model or "").partition("/")
         if name:
@@ -146,9 +148,13 @@ def _arguments(call: AgentCall, model: str | None, session: str | None) -> list[
     return [*arguments, f"--session={session}"] if session else arguments
 
 
-def _permissions(access: Access, question: Question) -> JsonObject:
+def _permissions(access: Access, question: Question, call: AgentCall) -> JsonObject:
     """What it may do; all else is denied without being asked."""
     permissions: dict[str, Any] = {"*": "deny", **dict.fromkeys(_allowed(access), "allow")}
+    permissions["external_directory"] = {
+        "*": "deny",
+        **{f"{root.rstrip('/')}/*": "allow" for root in call.roots.roots},
+    }
     commands = commands_of(question)
     if access == "execute" and commands is not None:
         permissions["bash"] = {"*": "deny", **{f"{each} *": "allow" for each in commands}}

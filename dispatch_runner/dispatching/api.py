@@ -71,6 +71,7 @@ class Session:
     ) -> None:
         self._operator = Operator.of(flags, environ, Path.cwd())
         self._config = effective(self._operator.settings, config or Config())
+        self._document: JsonObject = {"tasks": [], "config": _given(config or Config())}
         self._observers = observers
         self._stack = AsyncExitStack()
         self._dispatch: Dispatch | None = None
@@ -78,7 +79,7 @@ class Session:
 
     async def __aenter__(self) -> Self:
         self._dispatch = Dispatch(
-            self._operator, self._config, {"tasks": []}, observers=self._observers
+            self._operator, self._config, self._document, observers=self._observers
         )
         group = await self._stack.enter_async_context(anyio.create_task_group())
         group.start_soon(self._dispatch.run)
@@ -133,7 +134,8 @@ class Session:
         names = [task.task_id for task in prepared.request.tasks]
         self._known.update((task.task_id, task.dependencies) for task in prepared.request.tasks)
         running.warnings += prepared.warnings
-        running.add([job_of(self._operator, self._config, task) for task in prepared.request.tasks])
+        jobs = [job_of(self._operator, self._config, task) for task in prepared.request.tasks]
+        running.add(jobs, documents)
         return names
 
     def _named(self, task: Task | Mapping[str, Any], place: int) -> JsonObject:

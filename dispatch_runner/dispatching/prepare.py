@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from dispatch_runner.agents.registry import Registry
 from dispatch_runner.engine.runner import Job
 from dispatch_runner.errors import InternalError
 from dispatch_runner.models import JsonObject, Request, Task
+from dispatch_runner.models.trace import Attempt
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.preflight.check import check
 from dispatch_runner.preflight.document import from_object, parse
@@ -21,6 +23,9 @@ from dispatch_runner.settings import (
     task_retries,
     task_timeout,
 )
+
+
+NOTHING: Mapping[str, Sequence[Attempt]] = MappingProxyType({})
 
 
 class Operator(NamedTuple):
@@ -37,6 +42,15 @@ class Operator(NamedTuple):
         settings = load(flags, environ, folder)
         return cls(settings, Registry(settings), AllowedRoots.of(settings.allow_paths), environ)
 
+    def as_json(self) -> JsonObject:
+        """What a dispatch must find again when it is resumed: else other agents answer, elsewhere."""
+        settings = self.settings
+        return {
+            "folder": str(settings.cwd),
+            "settings_file": str(settings.file) if settings.file else None,
+            "backend": settings.backend,
+        }
+
 
 class Prepared(NamedTuple):
     """A request that was checked, with the configuration in force."""
@@ -48,9 +62,12 @@ class Prepared(NamedTuple):
     config: EffectiveConfig
     warnings: list[str]
 
-    def jobs(self) -> list[Job]:
-        """A job for each task, in request order."""
-        return [job_of(self.operator, self.config, task) for task in self.request.tasks]
+    def jobs(self, earlier: Mapping[str, Sequence[Attempt]] = NOTHING) -> list[Job]:
+        """A job for each task, in request order; `earlier` are attempts in earlier processes, by id."""
+        jobs = [job_of(self.operator, self.config, task) for task in self.request.tasks]
+        if not earlier:
+            return jobs
+        return [job._replace(earlier=earlier.get(job.task.task_id, ())) for job in jobs]
 
 
 def prepare(

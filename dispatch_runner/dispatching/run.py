@@ -1,19 +1,18 @@
 """The composition root: wires graph, limits, runner, records and reports for one dispatch."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 
 from dispatch_runner.clock import Clock
+from dispatch_runner.dispatching.limiting import Limiting
 from dispatch_runner.dispatching.prepare import Operator, Prepared
 from dispatch_runner.dispatching.tools import LazyTools
 from dispatch_runner.engine.attempt import Attempting
-from dispatch_runner.engine.budgets import Budgets
 from dispatch_runner.engine.executor import Executor
-from dispatch_runner.engine.gates import Gates
-from dispatch_runner.engine.limits import Limits
 from dispatch_runner.engine.measure import overall_status, summarise
 from dispatch_runner.engine.runner import Job, Retrying, Surroundings
 from dispatch_runner.errors import RecordError
@@ -25,8 +24,8 @@ from dispatch_runner.events import (
     TaskDeclared,
     TasksAdded,
 )
-from dispatch_runner.locks import MachineLocks
-from dispatch_runner.models import Interruption, JsonObject, Result, TaskResult
+from dispatch_runner.models import Interruption, JsonObject, Result, TaskResult, Usage
+from dispatch_runner.models.trace import Attempt
 from dispatch_runner.protocols import Checks
 from dispatch_runner.records.recorder import Recorder
 from dispatch_runner.records.redaction import Redactor
@@ -54,6 +53,26 @@ def workers_that_fit(wanted: int) -> int:
     return max(1, min(wanted, descriptor_headroom() // DESCRIPTORS_PER_PROGRAM))
 
 
+class Past(NamedTuple):
+    """What earlier processes have left of a dispatch that this one continues."""
+
+    recorder: Callable[[Redactor, JsonObject], Recorder]
+    """Opens its records again, with the configuration in force now."""
+    known: Mapping[str, TaskResult]
+    """Results that stay, by id."""
+    attempts: Mapping[str, Sequence[Attempt]]
+    """Of the tasks that are run again, by id."""
+    seconds: float
+    """How long those processes ran."""
+    peak: int
+    warnings: Sequence[str]
+
+    def usages(self) -> list[Usage | None]:
+        """Everything that was consumed."""
+        again = (attempt.usage for each in self.attempts.values() for attempt in each)
+        return [*(result.usage for result in self.known.values()), *again]
+
+
 class Dispatch:
     """One dispatch, from the first byte of its records to its result.
 
@@ -70,6 +89,7 @@ class Dispatch:
         correlation_id: str | None = None,
         metadata: JsonObject | None = None,
         observers: Sequence[Observer] = (),
+        past: Past | None = None,
     ) -> None:
         self.correlation_id = correlation_id or _new_uuid()
         self.warnings: list[str] = []
@@ -89,26 +109,35 @@ class Dispatch:
         self._clock = Clock()
         self._began = self._clock.monotonic()
         self._hurry = anyio.Event()
-        self._locks = MachineLocks()
+        self._limiting = Limiting(operator, config, self._workers)
         self._tools = LazyTools(operator, self.correlation_id, self._hurry)
         self._redactor = Redactor(operator.environ)
-        self._recorder = Recorder.open(
-            config.trace_dir,
-            correlation_id=self.correlation_id,
-            request=request,
-            config=config.as_json(),
-            metadata=metadata or {},
-            durability=operator.settings.durability,
-            redactor=self._redactor,
-        )
+        self._past = past
+        if past is not None:
+            self.warnings += past.warnings
+            self._recorder = past.recorder(self._redactor, config.as_json())
+        else:
+            self._recorder = Recorder.open(
+                config.trace_dir,
+                correlation_id=self.correlation_id,
+                request=request,
+                config=config.as_json(),
+                metadata=metadata or {},
+                durability=operator.settings.durability,
+                redactor=self._redactor,
+                operator=operator.as_json(),
+            )
         register(self.run_folder, operator.environ)
         self._reports = list(observers)
         self._executor = self._make_executor(operator)
         self._emit(DispatchStarted(self.correlation_id, config.as_json(), self._workers))
 
     @classmethod
-    def of(cls, prepared: Prepared, observers: Sequence[Observer] = ()) -> "Dispatch":
-        """The dispatch of a checked request; all its tasks are added."""
+    def of(
+        cls, prepared: Prepared, observers: Sequence[Observer] = (), past: Past | None = None
+    ) -> "Dispatch":
+        """The dispatch of a checked request; all its tasks are added, and those that settled in the past
+        stay so."""
         dispatch = cls(
             prepared.operator,
             prepared.config,
@@ -116,9 +145,13 @@ class Dispatch:
             correlation_id=prepared.request.correlation_id,
             metadata=prepared.request.metadata,
             observers=observers,
+            past=past,
         )
         dispatch.warnings += prepared.warnings
-        dispatch.add(prepared.jobs())
+        if past is None:
+            dispatch.add(prepared.jobs())
+        else:
+            dispatch._executor.add(prepared.jobs(past.attempts), past.known)
         dispatch.close()
         return dispatch
 
@@ -127,8 +160,9 @@ class Dispatch:
         """Where its records are."""
         return self._recorder.run_folder
 
-    def add(self, jobs: Sequence[Job]) -> None:
-        """Adds tasks; starts what may start."""
+    def add(self, jobs: Sequence[Job], documents: Sequence[JsonObject] = ()) -> None:
+        """Adds tasks; starts what may start. `documents` are those that the request did not have."""
+        self._recorder.keep(documents)
         self._executor.add(jobs)
 
     def close(self) -> None:
@@ -157,7 +191,7 @@ class Dispatch:
         except Exception as error:  # noqa: BLE001 - told in the result and by `fault`
             self._blame(error)
         finally:
-            self._locks.close()
+            self._limiting.close()
             with anyio.CancelScope(shield=True):
                 self.result = result = await self._finish()
         return result
@@ -181,7 +215,9 @@ class Dispatch:
         if not self._reports:
             return
         if isinstance(event, TasksAdded):
-            event = TasksAdded(tuple(map(self._redacted, event.tasks)))
+            known = self._past.known if self._past else {}
+            tasks = (task for task in event.tasks if task.task_id not in known)
+            event = TasksAdded(tuple(map(self._redacted, tasks)))
         for observer in self._reports:
             observer(event)
 
@@ -206,48 +242,44 @@ class Dispatch:
             self._tools,
             _checks(operator),
         )
-        limits = operator.settings.limits
         return Executor(
             Retrying(Attempting(around, self._clock)),
             max_workers=self._workers,
-            limits=Limits(
-                {
-                    name: limit.capacity
-                    for name, limit in limits.items()
-                    if limit.capacity is not None
-                },
-                {
-                    name: limit.per_minute
-                    for name, limit in limits.items()
-                    if limit.per_minute is not None
-                },
-                self._locks,
-            ),
-            gates=Gates(wait_for_reset=operator.settings.wait_for_reset),
-            budgets=Budgets(
-                self._config.budget,
-                shares=self._workers,
-                unknown_cost_is_free=operator.settings.allow_unknown_cost,
-            ),
+            admission=self._limiting.open,
             emit=self._emit,
             clock=self._clock,
             fail_fast=self._config.fail_fast,
         )
 
+    def _budgets(self, operator: Operator) -> Budgets:
+        budgets = Budgets(
+            self._config.budget,
+            shares=self._workers,
+            unknown_cost_is_free=operator.settings.allow_unknown_cost,
+        )
+        for usage in self._past.usages() if self._past else ():
+            if usage is not None:
+                budgets.carry_over(usage)
+        return budgets
+
     def _result(self) -> Result:
-        executor, recorder = self._executor, self._recorder
+        executor, recorder, past = self._executor, self._recorder, self._past
         results = executor.results()
         summary = summarise(
             executor.graph,
             results,
-            wall_seconds=self._clock.monotonic() - self._began,
+            wall_seconds=self._clock.monotonic() - self._began + (past.seconds if past else 0.0),
             max_workers=self._workers,
-            peak=executor.peak,
+            peak=max(executor.peak, past.peak if past else 0),
         )
+        interrupted = executor.stopped if summary.cancelled else None
+        if interrupted is not None:
+            command = f"dispatch-runner resume {self.run_folder.name}"
+            self.warnings.append(f"interrupted by {interrupted}; '{command}' runs what is left")
         return Result(
             status=overall_status(summary),
             correlation_id=self.correlation_id,
-            interrupted=executor.stopped if summary.cancelled else None,
+            interrupted=interrupted,
             results=results,
             summary=summary,
             trace_index=str(recorder.index_file),

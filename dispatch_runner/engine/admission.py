@@ -1,50 +1,21 @@
 """Lets tasks in: limits, providers' gates and budgets, taken all together or not at all.
 
-Tasks that take nothing never come here. See `limits`, `gates` and `budgets` for the rules.
+Loaded when the first task wants anything; most want nothing. See `limits`, `gates` and `budgets` for the rules.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
 
 from dispatch_runner.clock import Clock, utc_text
 from dispatch_runner.engine.budgets import Account, Budgets
-from dispatch_runner.engine.gates import Gates, Report, Shut, Ticket
-from dispatch_runner.engine.limits import Limits, Needs
-from dispatch_runner.engine.runner import Job, Outcome
-from dispatch_runner.errors import AgentError
+from dispatch_runner.engine.gates import Gates, Report, Shut
+from dispatch_runner.engine.limits import Limits
+from dispatch_runner.engine.runner import Outcome
+from dispatch_runner.engine.wants import Wants, Withdrawal
 from dispatch_runner.events import ProviderHeld
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget
-from dispatch_runner.paths import identity
+from dispatch_runner.models.usage import total_usage
 from dispatch_runner.protocols import Backend
-from dispatch_runner.references import resolve
-
-
-class Withdrawal(NamedTuple):
-    """Why a task is not started at all, and will not be."""
-
-    cause: str
-    """In words."""
-    details: JsonObject
-    budget: bool
-    """Whether the budget of the dispatch is the reason."""
-
-
-@dataclass(slots=True)
-class Wants:
-    """Everything that a task takes while it runs, and what it has of it."""
-
-    needs: Needs
-    providers: Sequence[str | None] = (None,)
-    """Of its agent's backends, in the order in which they are asked."""
-    account: Account | None = None
-    ticket: Ticket | None = None
-    """Of the gate, while it runs."""
-
-
-NOTHING = Wants(Needs())
-"""Takes nothing: most tasks, and no work at all for them."""
 
 
 class Admission:
@@ -66,34 +37,25 @@ class Admission:
         self._clock = clock
         self._waiting_for_budget = False
 
-    def wants_of(self, job: Job, outputs: Mapping[str, JsonObject]) -> Wants:
-        """What a ready task takes. Its file locks are known only now: paths may come from outputs."""
-        task, agent = job.task, job.agent
-        units = {**agent.resources, **task.resources}
-        if agent.max_concurrency is not None:
-            self.limits.define(f"agent:{agent.name}", agent.max_concurrency)
-            units[f"agent:{agent.name}"] = 1
-        value = task.input_data
-        if job.has_references:
-            try:
-                value = resolve(value, outputs)
-            except AgentError:
-                value = {}  # the attempt will say so
-        locks = {*task.modifies_files, *agent.role.writes(value)}
-        providers = agent.backend.provider, *(each.provider for each in agent.fallback)
-        paid = any(providers)
-        if not units and not locks and not paid:
-            return NOTHING
-        account = None
-        if paid:
-            own = Budget(task.max_cost_usd, task.max_tokens, task.max_requests)
-            account = self.budgets.account(agent.name, agent.budget, own)
-        return Wants(Needs(units, sorted(map(identity, locks))), providers, account)
+    @classmethod
+    def of(
+        cls,
+        clock: Clock,
+        report: Callable[[ProviderHeld], None],
+        *,
+        limits: Limits | None = None,
+        gates: Gates | None = None,
+        budgets: Budgets | None = None,
+    ) -> "Admission":
+        """What is not given limits nothing."""
+        budgets = budgets or Budgets(Budget(), shares=1)
+        return cls(limits or Limits(), gates or Gates(), budgets, clock, report)
 
     def take(self, wants: Wants) -> Hashable | Withdrawal | None:
         """Takes everything and returns null; or takes nothing and returns the limit that refuses, or
         why the task will never start."""
         now = self._clock.monotonic()
+        self._prepare(wants)
         provider = self._gates.choose(wants.providers)
         if isinstance(provider, Shut):
             return _shut_out(provider)
@@ -178,6 +140,13 @@ class Admission:
         """What has opened by itself since the last call."""
         now = self._clock.monotonic()
         return [*self.limits.opened(now), *self._gates.opened(now)]
+
+    def _prepare(self, wants: Wants) -> None:
+        """What is there only once a task asks for it: its agent's cap, and its account."""
+        if wants.cap is not None:
+            self.limits.define(*wants.cap)
+        if wants.account is None and any(wants.providers):
+            wants.account = self.budgets.account(wants.agent, *wants.budgets)
 
     def _tell_news(self) -> None:
         news, self._gates.news = self._gates.news, []

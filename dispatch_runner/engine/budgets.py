@@ -55,12 +55,19 @@ class Budgets:
         self._open: list[Account] = []
         self._most: dict[str, Amounts] = {}
 
-    def account(self, agent: str, *caps: Budget) -> Account | None:
-        """A task's account, or null when neither it nor the dispatch has a limit."""
+    def account(self, agent: str, *caps: Budget, used: Usage | None = None) -> Account | None:
+        """A task's account, or null when neither it nor the dispatch has a limit.
+
+        `used` is what the task consumed in an earlier process.
+        """
         cap = _least(*map(_amounts, caps))
         if all(math.isinf(amount) for amount in (*cap, *self.limit)):
             return None
-        return Account(agent, cap)
+        return Account(agent, cap, NOTHING if used is None else _told(used))
+
+    def carry_over(self, usage: Usage) -> None:
+        """So much of the budget was consumed in an earlier process; what is not known is nothing."""
+        self._settled = _plus(self._settled, _told(usage))
 
     def reserve(self, account: Account) -> str | None:
         """Reserves for an attempt and returns null; else why not: `wait` for others to end, or
@@ -152,8 +159,13 @@ class Budgets:
             limited = not math.isinf(account.reserved[0])
             left = max(0.0, account.reserved[0] - _of_attempt(account)[0]) if limited else 0.0
             cost = 0.0 if self._free else left
-        tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-        return cost, float(tokens), float(usage.requests or 0)
+        _, tokens, requests = _told(usage)
+        return cost, tokens, requests
+
+
+def _told(usage: Usage) -> Amounts:
+    tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+    return usage.cost_usd or 0.0, float(tokens), float(usage.requests or 0)
 
 
 def _amounts(budget: Budget) -> Amounts:

@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from dispatch_runner.engine.admission import Wants
 from dispatch_runner.engine.runner import Job, Outcome
+from dispatch_runner.engine.wants import Wants
 from dispatch_runner.errors import RecordError
 from dispatch_runner.events import TaskDeclared
 from dispatch_runner.models import (
     ErrorType,
     Interruption,
-    Task,
     TaskError,
     TaskResult,
 )
+from dispatch_runner.models.usage import total_usage
 
 StopCause = Interruption | None
 
@@ -34,10 +34,20 @@ class Entry:
     """Set when a task that rests is admitted again."""
 
 
+def outcome_so_far(job: Job) -> Outcome:
+    """What earlier processes have left of the task."""
+    usage = total_usage([attempt.usage for attempt in job.earlier])
+    return Outcome(attempts=list(job.earlier), usage=usage)
+
+
 def result_of(
-    task: Task, outcome: Outcome, started_at: str, finished_at: str, seconds: float
+    job: Job, outcome: Outcome, started_at: str, finished_at: str, seconds: float
 ) -> TaskResult:
-    """The result of a task that ran."""
+    """The result of a task that ran, here for so many seconds."""
+    task = job.task
+    if job.earlier:
+        started_at = job.earlier[0].started_at
+        seconds += sum(attempt.duration_ms for attempt in job.earlier) / 1000
     return TaskResult(
         task_id=task.task_id,
         agent=task.agent,

@@ -3,34 +3,34 @@
 When `run` returns nothing runs any more, and every task that was added has settled exactly once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from dispatch_runner.clock import Clock
-from dispatch_runner.engine.admission import NOTHING, Admission, Wants, Withdrawal
-from dispatch_runner.engine.budgets import Budgets
 from dispatch_runner.engine.entries import (
     Entry,
     StopCause,
     blocked_error,
     cancellation,
     declared,
+    outcome_so_far,
     result_of,
 )
-from dispatch_runner.engine.gates import THROTTLES, Gates
 from dispatch_runner.engine.graph import Graph, Node
-from dispatch_runner.engine.limits import Limits
-from dispatch_runner.engine.runner import Desk, Job, Outcome, Runner, Start
+from dispatch_runner.engine.runner import THROTTLES, Desk, Job, Outcome, Runner, Start
 from dispatch_runner.engine.scheduler import Blocked, Scheduler, Settled, State
+from dispatch_runner.engine.wants import NOTHING, Wants, Withdrawal, wants_of
 from dispatch_runner.errors import InternalError, RecordError
 from dispatch_runner.events import (
     DispatchStopping,
     Event,
     Observer,
+    ProviderHeld,
     TaskFinished,
     TasksAdded,
     TaskStarted,
@@ -46,10 +46,17 @@ from dispatch_runner.models import (
 from dispatch_runner.models.budget import Budget
 from dispatch_runner.protocols import Backend
 
+if TYPE_CHECKING:
+    from dispatch_runner.engine.admission import Admission
+
 TURN_SECONDS = 0.005
 """How long tasks that never wait may run before others get a turn: signals, progress, timeouts."""
 
 NOTHING_KNOWN: Mapping[str, TaskResult] = MappingProxyType({})
+
+
+OpenAdmission = Callable[[Clock, Callable[[ProviderHeld], None]], "Admission"]
+"""Makes what limits the tasks of a dispatch; the function is told when a provider holds calls back."""
 
 
 class Executor:
@@ -64,9 +71,7 @@ class Executor:
         runner: Runner,
         *,
         max_workers: int,
-        limits: Limits | None = None,
-        gates: Gates | None = None,
-        budgets: Budgets | None = None,
+        admission: OpenAdmission | None = None,
         emit: Observer | None = None,
         clock: Clock | None = None,
         fail_fast: bool = False,
@@ -75,13 +80,8 @@ class Executor:
         self._max_workers = max_workers
         self._emit = emit
         self._clock = clock or Clock()
-        self._admission = Admission(
-            limits or Limits(),
-            gates or Gates(),
-            budgets or Budgets(Budget(), shares=max_workers),
-            self._clock,
-            self._report,
-        )
+        self._open_admission = admission or _without_limits
+        self._admission: Admission | None = None
         self._fail_fast = fail_fast
         self.graph = Graph()
         self._scheduler = Scheduler(self.graph)
@@ -206,10 +206,10 @@ class Executor:
                 return None
             entry = self._entries[number]
             if entry.wants is None:
-                entry.wants = self._admission.wants_of(entry.job, self._outputs)
+                entry.wants = wants_of(entry.job, self._outputs)
             refusal = None
             if entry.wants is not NOTHING:
-                refusal = self._admission.take(entry.wants)
+                refusal = self._limiting().take(entry.wants)
             if isinstance(refusal, Withdrawal):
                 self._withdraw(number, refusal)
             elif refusal is not None:
@@ -244,9 +244,18 @@ class Executor:
         self._settle_unstarted(number, TaskStatus.CANCELLED, error)
         self._settle_blocked(self._scheduler.settle(number, succeeded=False))
 
+    def _limiting(self) -> "Admission":
+        """Limits, gates and budgets; loaded when the first task wants anything."""
+        if self._admission is None:
+            self._admission = self._open_admission(self._clock, self._report)
+        return self._admission
+
+    def _next_opening(self) -> float | None:
+        return None if self._admission is None else self._admission.next_opening()
+
     def _set_alarm(self) -> None:
         """Wakes up when a limit opens by itself; only needed while tasks wait for one."""
-        opening = self._admission.next_opening()
+        opening = self._next_opening()
         if opening is None or self._group is None:
             return
         deadline = anyio.current_time() + max(0.0, opening - self._clock.monotonic())
@@ -260,7 +269,7 @@ class Executor:
         with alarm:
             await anyio.sleep_forever()
         self._alarm = None
-        for limit in self._admission.opened():
+        for limit in self._limiting().opened():
             self._scheduler.unpark(limit)
         self._start_more()
         self._notice_the_end()
@@ -287,7 +296,10 @@ class Executor:
         entry = self._entries[number]
         task = entry.job.task
         started_at, began = self._clock.utc(), self._clock.monotonic()
-        start = Start(entry.job, self._outputs, Outcome(), self._report, _Desk(self, number, entry))
+        start = Start(
+            entry.job, self._outputs, outcome_so_far(entry.job), self._report,
+            _Desk(self, number, entry), len(entry.job.earlier) + 1,
+        )  # fmt: skip
         if self._emit is not None:
             self._report(TaskStarted(task.task_id, task.agent))
         try:
@@ -309,10 +321,10 @@ class Executor:
         entry = self._entries[number]
         task = entry.job.task
         if entry.holds and entry.wants is not NOTHING and entry.wants is not None:
-            self._admission.hear(entry.wants, outcome)
+            self._limiting().hear(entry.wants, outcome)
         self._give_back(entry)
         spent = self._clock.monotonic() - began
-        result = result_of(task, outcome, started_at, self._clock.utc(), spent)
+        result = result_of(entry.job, outcome, started_at, self._clock.utc(), spent)
         succeeded = outcome.status is TaskStatus.SUCCESS
         if succeeded and outcome.output is not None:
             self._outputs[task.task_id] = outcome.output
@@ -328,7 +340,7 @@ class Executor:
         entry.holds = False
         self.running -= 1
         if entry.wants is not NOTHING and entry.wants is not None:
-            for limit in self._admission.give_back(entry.wants):
+            for limit in self._limiting().give_back(entry.wants):
                 self._scheduler.unpark(limit)
 
     async def _rest(self, number: int, seconds: float, *, last: bool) -> bool:
@@ -426,11 +438,7 @@ class Executor:
         if self._scheduler.unsettled == 0:
             if self._closed:
                 self._drained.set()
-        elif (
-            self._closed
-            and self.running == self._resting == 0
-            and self._admission.next_opening() is None
-        ):
+        elif self._closed and self.running == self._resting == 0 and self._next_opening() is None:
             raise InternalError("nothing runs, nothing may start, and tasks are left")
 
     def _result_of(self, number: int) -> TaskResult:
@@ -451,23 +459,23 @@ class _Desk(Desk):
         self._entry = entry
 
     def usable(self, backend: Backend) -> bool:
-        return self._executor._admission.usable(backend)
+        return self._executor._limiting().usable(backend)
 
     def heard(self, outcome: Outcome) -> float | None:
-        return self._executor._admission.hear(self._wants, outcome)
+        return self._executor._limiting().hear(self._wants, outcome)
 
     def waits_for_reset(self) -> bool:
-        return self._executor._admission.waits_for_reset
+        return self._executor._limiting().waits_for_reset
 
     def throttled(self, provider: str | None, retry_after: float | None) -> None:
         if provider is not None:
-            self._executor._admission.throttled(self._wants, provider, retry_after)
+            self._executor._limiting().throttled(self._wants, provider, retry_after)
 
     def allowance(self) -> Budget | None:
-        return self._executor._admission.allowance(self._wants)
+        return self._executor._limiting().allowance(self._wants)
 
     def spent(self, usage: Usage) -> str | None:
-        return self._executor._admission.spend(self._wants, usage)
+        return self._executor._limiting().spend(self._wants, usage)
 
     async def rest(self, seconds: float, outcome: Outcome) -> bool:
         error = outcome.error
@@ -482,3 +490,9 @@ class _Desk(Desk):
 
 
 _STATES = {TaskStatus.SUCCESS: State.SUCCEEDED, TaskStatus.BLOCKED: State.BLOCKED}
+
+
+def _without_limits(clock: Clock, report: Callable[[ProviderHeld], None]) -> "Admission":
+    from dispatch_runner.engine.admission import Admission
+
+    return Admission.of(clock, report)

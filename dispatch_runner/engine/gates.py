@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
+from dispatch_runner.engine.runner import THROTTLES
 from dispatch_runner.events import ProviderHeld
 from dispatch_runner.models import ErrorType, TaskStatus
 
@@ -20,8 +21,6 @@ BLIND_PAUSE_SECONDS = 60.0
 """How long a quota is waited for that does not say when it is there again; then it is tried."""
 RESET_MARGIN_SECONDS = 1.0
 
-THROTTLES = frozenset({ErrorType.RATE_LIMITED, ErrorType.OVERLOADED})
-"""What a provider says when it is asked too much."""
 SILENT = frozenset(
     {
         ErrorType.UNAVAILABLE,

@@ -6,23 +6,14 @@ another, and no deadlock is possible. The number of workers is the executor's ow
 
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from dispatch_runner.engine.wants import Needs
 from dispatch_runner.paths import is_glob, overlap
 
 WINDOW_SECONDS = 60.0
 POLL_SECONDS = 0.1
 """How often a lock that another process holds is tried again: nothing tells us when it is free."""
-
-
-class Needs(NamedTuple):
-    """What one task takes while it runs."""
-
-    units: Mapping[str, int] = MappingProxyType({})
-    """Amount by limit. Agents' caps are limits too, under `agent:NAME`."""
-    locks: Sequence[str] = ()
-    """Identities of paths, and globs; see `paths.identity`."""
 
 
 class SharedLocks(Protocol):

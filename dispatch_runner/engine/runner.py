@@ -4,7 +4,7 @@ A `Runner` may wrap another one: `Retrying` around `Attempting` (see `attempt`);
 worker are runners around a runner too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -20,6 +20,8 @@ from dispatch_runner.protocols import Agent, Backend, Checks, NoTools, Tools
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_MOST_SECONDS = 60.0
+THROTTLES = frozenset({ErrorType.RATE_LIMITED, ErrorType.OVERLOADED})
+"""What a provider says when it is asked too much."""
 RETRIED_ONCE = frozenset({ErrorType.CRASHED, ErrorType.STALLED})
 
 
@@ -33,6 +35,8 @@ class Job(NamedTuple):
     retries: int
     has_references: bool = False
     """Whether `input_data` holds references, which are resolved when the task starts."""
+    earlier: Sequence[Attempt] = ()
+    """Attempts that an earlier process made."""
 
 
 @dataclass(slots=True)
@@ -148,7 +152,7 @@ class Retrying:
 
     async def run(self, start: Start) -> None:
         await self._inner.run(start)
-        outcome, once, waited = start.outcome, 0, 0
+        outcome, once, waited = start.outcome, 0, start.attempt - 1  # those of an earlier process
         while (error := outcome.error) is not None:
             once += error.type in RETRIED_ONCE
             waits = outcome.exhausted and start.desk.waits_for_reset()

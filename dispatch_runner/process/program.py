@@ -1,7 +1,6 @@
 """Runs one program from start to end."""
 
 import itertools
-import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass

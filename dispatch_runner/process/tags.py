@@ -10,7 +10,6 @@ Linux only, and only where no such limit was set before; nothing is lost but thi
 """
 
 import itertools
-import os
 import sys
 from contextlib import suppress
 from functools import cache

@@ -13,6 +13,7 @@ import re
 import stat
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,10 +83,11 @@ class Journal:
         self._size = size
         self._seq = seq
         self._clock = clock
+        self._crashing: Callable[[bytes], None] | None = None
         if CRASH_VARIABLE in os.environ:
             from dispatch_runner.records.crash import crashing
 
-            self._write = crashing(self._write, fd, os.environ[CRASH_VARIABLE])  # type: ignore[method-assign]
+            self._crashing = crashing(self._write, fd, os.environ[CRASH_VARIABLE])
 
     @classmethod
     def create(cls, folder: Folder, header: JsonObject, clock: Clock) -> "Journal":
@@ -123,8 +125,6 @@ class Journal:
         fd = _open_existing(path, os.O_RDWR | os.O_APPEND)
         try:
             _lock(fd, path)
-            if os.fstat(fd).st_nlink == 0:
-                raise RecordError("open journal", path, "it was removed just now")
             loaded = _parse(_read_all(fd))
             check_format(loaded, path)
         except OSError as error:
@@ -182,7 +182,7 @@ class Journal:
         if len(line) > LONGEST_LINE:
             raise RecordError("append to", self.path, f"a record of {len(line)} bytes is too long")
         try:
-            self._write(line)
+            (self._crashing or self._write)(line)
         except OSError as error:
             raise RecordError("append to", self.path, reason(error)) from error
         self._size += len(line)
@@ -286,6 +286,8 @@ def _lock(fd: int, path: Path) -> None:
                 break
             time.sleep(0.001)
         else:
+            if os.fstat(fd).st_nlink == 0:
+                raise RecordError("open journal", path, "it was removed just now")
             return
     openings = [r for r in _parse(_read_all(fd)).records if r["event"] == OPENED]
     raise JournalBusy(str(path), openings[-1].get("pid") if openings else None)

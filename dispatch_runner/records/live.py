@@ -5,11 +5,9 @@ Nothing is written and nobody is disturbed. Until the end the journal is the tru
 
 import os
 import time
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,16 +26,16 @@ from dispatch_runner.models.live import (
     UnsuccessfulTask,
 )
 from dispatch_runner.records import store
-from dispatch_runner.records.folder import OPEN_FOLDER, Folder, reason
-from dispatch_runner.records.journal import JOURNAL_NAME, is_locked, load
-from dispatch_runner.records.names import OUTPUT_SUFFIX
+from dispatch_runner.records.folder import reason
+from dispatch_runner.records.journal import JOURNAL_NAME, check_format, is_locked, load
+from dispatch_runner.records.recorded import recorded_result, recorded_trace, tasks_of, trace_name
 from dispatch_runner.records.register import Place, registered
+from dispatch_runner.records.replay import UNSETTLED, RecordedTask, Replay
 from dispatch_runner.records.run_folder import RESULT_NAME, STAMP_LENGTH
 
 LISTED = 50
 """Running and unsuccessful tasks that a state lists at most."""
 
-_UNSETTLED = ("pending", "running", "lost")
 _CAUSES_FIRST = {status: rank for rank, status in enumerate(("error", "timeout", "cancelled"))}
 
 
@@ -74,7 +72,7 @@ def find(dispatch: str | None, trace_dir: Path, environ: Mapping[str, str]) -> P
 def runs(place: Place) -> bool:
     """Whether a living process holds the dispatch."""
     try:
-        with _run_folder(place) as run:
+        with place.opened() as run:
             return is_locked(run)
     except OSError:
         return False
@@ -93,33 +91,34 @@ def state_of(place: Place) -> DispatchState:
         key=lambda task: task.started or 0.0,
     )
     failed = sorted(
-        (t for t in tasks.values() if t.status not in {*_UNSETTLED, "success"}),
+        (t for t in tasks.values() if t.status not in {*UNSETTLED, "success"}),
         key=lambda task: _CAUSES_FIRST.get(task.status, len(_CAUSES_FIRST)),
     )
     running = records.status == "running"
+    ended = not running and records.status != "crashed"  # else there may be that of an earlier process
     return DispatchState(
         dispatch=place.name,
         status=records.status,
         interrupted=records.interrupted,
         correlation_id=index.get("correlation_id"),
         elapsed_seconds=round(records.elapsed_seconds(), 3),
-        stopping=running and records.stopping,
+        stopping=running and records.replay.stopping,
         tasks=_counts(tasks),
         running=[_running(task) for task in now[:LISTED]],
         running_omitted=max(len(now) - LISTED, 0),
         unsuccessful=[_unsuccessful(place, task) for task in failed[:LISTED]],
         unsuccessful_omitted=max(len(failed) - LISTED, 0),
-        result_file=str(place.run_folder / RESULT_NAME) if _has_result(place) else None,
+        result_file=str(place.run_folder / RESULT_NAME) if ended and _has_result(place) else None,
         trace_index=f"{place.run_folder}.json",
         run_folder=str(place.run_folder),
-        pid=records.pid if running else None,
+        pid=records.replay.pid if running else None,
     )
 
 
 def result_bytes(place: Place) -> bytes:
     """The result file of a dispatch that has ended, as it is. Raises `RecordError`."""
     try:
-        with _run_folder(place) as run:
+        with place.opened() as run:
             return run.read(RESULT_NAME)
     except OSError as error:
         raise RecordError("read", place.run_folder / RESULT_NAME, reason(error)) from error
@@ -139,8 +138,8 @@ def partial_result(place: Place) -> PartialResult | None:
     results: list[TaskResult | UnsettledTask] = []
     warnings = [records.warning] if records.warning else []
     for task in records.tasks.values():
-        result = None if task.status in _UNSETTLED else _result(place, task)
-        if result is None and task.status not in _UNSETTLED:
+        result = None if task.status in UNSETTLED else _result(place, task)
+        if result is None and task.status not in UNSETTLED:
             warnings.append(f"the trace of task '{task.task_id}' is damaged: it counts as lost")
             task.status = "lost"
         results.append(result or UnsettledTask(task.task_id, task.agent, task.status))  # type: ignore[arg-type]
@@ -155,41 +154,25 @@ def partial_result(place: Place) -> PartialResult | None:
 
 
 @dataclass(slots=True)
-class _Task:
-    """A task as the records know it."""
-
-    task_id: str
-    agent: str
-    status: str
-    trace: str | None
-    started: float | None = None
-    """By the monotonic clock."""
-    finished: JsonObject | None = None
-    """Its record in the journal."""
-
-
-@dataclass(slots=True)
 class _Records:
     """The files of one dispatch, read once."""
 
     index: JsonObject
     status: Any
     interrupted: Interruption | None
-    tasks: dict[str, _Task] = field(default_factory=dict)
-    stopping: bool = False
-    pid: int | None = None
-    last: JsonObject | None = None
-    """The last record of the journal of a dispatch that has not ended."""
+    replay: Replay
     warning: str | None = None
+
+    @property
+    def tasks(self) -> dict[str, RecordedTask]:
+        return self.replay.tasks
 
     @classmethod
     def read(cls, place: Place) -> "_Records":
         index = store.show(place.trace_dir, place.name)
         try:
-            found = cls(index, index["status"], index["interrupted"])
-            for task in index["tasks"]:
-                name = task["task_id"]
-                found.tasks[name] = _Task(name, task["agent"], task["status"], task["trace_file"])
+            replay = Replay(tasks_of(index))
+            found = cls(index, index["status"], index["interrupted"], replay)
             if found.status in {"running", "crashed"}:
                 found._follow(place)
         except (KeyError, TypeError, ValueError) as error:
@@ -199,42 +182,27 @@ class _Records:
 
     def _follow(self, place: Place) -> None:
         """Brings the state up to date by the journal."""
-        loaded = load(place.run_folder / JOURNAL_NAME)
+        path = place.run_folder / JOURNAL_NAME
+        loaded = load(path)
+        check_format(loaded, path)
         for record in loaded.records:
-            self._apply(record)
-        self.last = loaded.records[-1] if loaded.records else None
+            self.replay.apply(record)
         if self.status == "running":
             return
         self.warning = loaded.warning
-        if self.last is not None and self.last["event"] == "result_written":
+        last = self.replay.last
+        if last is not None and last["event"] == "result_written":
             # it died between its result and its index: all was done
             result = orjson.loads(result_bytes(place))
             self.status, self.interrupted = result["status"], result["interrupted"]
         for task in self.tasks.values():
             task.status = "lost" if task.status == "running" else task.status
 
-    def _apply(self, record: JsonObject) -> None:
-        name, event = record["task"], record["event"]
-        if event == "opened":  # what an earlier process ran is run again
-            self.pid, self.stopping = record.get("pid"), False
-            for task in self.tasks.values():
-                task.status = "pending" if task.status == "running" else task.status
-        elif event == "stopping":
-            self.stopping = True
-        elif event == "added":
-            self.tasks.setdefault(name, _Task(name, record["agent"], "pending", None))
-        elif name in self.tasks and event == "started":
-            task = self.tasks[name]
-            task.status, task.started, task.finished = "running", record["mono"], None
-        elif name in self.tasks and event == "finished":
-            task = self.tasks[name]
-            task.status, task.trace, task.finished = record["status"], record["trace"], record
-
     def elapsed_seconds(self) -> float:
         total = self.index.get("total_time_ms")
         if total is not None:
             return float(total) / 1000
-        died = self.last if self.status != "running" else None
+        died = self.replay.last if self.status != "running" else None
         end = _seconds(died["time"]) if died else time.time()
         return max(end - _seconds(self.index["dispatch_timestamp"]), 0.0)
 
@@ -256,79 +224,42 @@ def _of_correlation(places: Iterable[Place], beginning: str) -> list[str]:
     return [e.name for e in entries if beginning and (e.correlation_id or "").startswith(beginning)]
 
 
-def _counts(tasks: Mapping[str, _Task]) -> TaskCounts:
+def _counts(tasks: Mapping[str, RecordedTask]) -> TaskCounts:
     return TaskCounts(len(tasks), **Counter(task.status for task in tasks.values()))
 
 
-def _running(task: _Task) -> RunningTask:
+def _running(task: RecordedTask) -> RunningTask:
     began = task.started if task.started is not None else time.monotonic()
     return RunningTask(task.task_id, task.agent, round(max(time.monotonic() - began, 0.0), 3))
 
 
-def _unsuccessful(place: Place, task: _Task) -> UnsuccessfulTask:
-    trace = _trace(place, task) or {}
+def _result(place: Place, task: RecordedTask) -> TaskResult | None:
+    try:
+        with place.opened() as run:
+            return recorded_result(run, task)
+    except OSError:
+        return None
+
+
+def _unsuccessful(place: Place, task: RecordedTask) -> UnsuccessfulTask:
+    try:
+        with place.opened() as run:
+            trace = recorded_trace(run, task) or {}
+    except OSError:
+        trace = {}
     error = trace.get("error")
     return UnsuccessfulTask(
         task.task_id,
         TaskStatus(task.status),
         ShortError(error["type"], error["message"]) if error else None,
         list(trace.get("blocked_by", ())),
-        str(_trace_file(place, task)),
+        str(place.run_folder / trace_name(task)),
     )
-
-
-def _result(place: Place, task: _Task) -> TaskResult | None:
-    """The task's whole result by its trace; null when the trace is not what the journal says."""
-    trace = _trace(place, task)
-    if trace is None:
-        return None
-    known = {item.name: trace[item.name] for item in fields(TaskResult) if item.name in trace}
-    known |= {"attempts": len(trace["attempts"]), "trace_file": str(_trace_file(place, task))}
-    whole = _trace_file(place, task).with_suffix(f"{OUTPUT_SUFFIX}.json")
-    text = _read(place, whole.name)
-    return TaskResult(**(known | {"output": orjson.loads(text)} if text else known))
-
-
-def _trace(place: Place, task: _Task) -> JsonObject | None:
-    text = _read(place, _trace_file(place, task).name)
-    record = task.finished
-    if text is None or (
-        record is not None
-        and (len(text), f"{zlib.crc32(text):08x}") != (record["bytes"], record["trace_crc"])
-    ):
-        return None
-    try:
-        trace: JsonObject = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return trace
-
-
-def _trace_file(place: Place, task: _Task) -> Path:
-    return place.run_folder / os.path.basename(task.trace or "")
-
-
-def _read(place: Place, name: str) -> bytes | None:
-    try:
-        with _run_folder(place) as run:
-            return run.read(name)
-    except OSError:
-        return None
-
-
-@contextmanager
-def _run_folder(place: Place) -> Iterator[Folder]:
-    """The run folder, never through a link. Raises `OSError`."""
-    with (
-        Folder(str(place.trace_dir), os.open(place.trace_dir, OPEN_FOLDER)) as parent,
-        parent.open_folder(place.name) as run,
-    ):
-        yield run
 
 
 def _has_result(place: Place) -> bool:
     try:
-        with _run_folder(place) as run:
+        with place.opened() as run:
             return run.size(RESULT_NAME) > 0
     except OSError:
         return False

@@ -27,6 +27,11 @@ class TaskNames:
         self._names: dict[str, str] = {}
         self._folded: set[str] = set()
 
+    def take(self, task_id: str, name: str) -> None:
+        """The task has that name, from an earlier process."""
+        self._folded.add(name.lower())
+        self._names[task_id] = name
+
     def name(self, task_id: str) -> str:
         """The name of a task; the same whenever it is asked for."""
         known = self._names.get(task_id)

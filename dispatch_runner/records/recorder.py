@@ -8,8 +8,9 @@ import errno
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import orjson
@@ -30,6 +31,7 @@ from dispatch_runner.events import (
 )
 from dispatch_runner.models import JsonObject, Result
 from dispatch_runner.models.trace import Attempt, Index, IndexEntry
+from dispatch_runner.records.added import ADDED_NAME, AddedTasks
 from dispatch_runner.records.background import Background
 from dispatch_runner.records.folder import Folder, Reserve, reason
 from dispatch_runner.records.journal import JOURNAL_NAME, Journal
@@ -40,6 +42,11 @@ from dispatch_runner.records.text import encode
 from dispatch_runner.records.trace_text import TraceMaker
 
 Durability = Literal["process", "power"]
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
+
+LONGEST_MESSAGE = 1_000
+"""Characters of an error's message in the journal; the trace has the whole."""
 
 INDEX_INTERVAL = 1.0
 """Seconds between two rewrites of the index while a session adds tasks."""
@@ -58,7 +65,14 @@ class Recorder:
         background: Background,
         redactor: Redactor,
         clock: Clock,
+        names: TaskNames | None = None,
+        attempts: Mapping[str, int] = NOTHING,
     ) -> None:
+        """
+        Args:
+            names: file names that are taken.
+            attempts: how many attempts of a task an earlier process made, by id.
+        """
         self.run_folder = Path(folder.path)
         self.index_file = Path(parent.path_of(f"{name}.json"))
         self.result_file = self.run_folder / RESULT_NAME
@@ -72,7 +86,9 @@ class Recorder:
         self._redactor = redactor
         self._clock = clock
         self._traces = TraceMaker(index.correlation_id, redactor)
-        self._names = TaskNames()
+        self._names = names or TaskNames()
+        self._attempts = attempts
+        self._added: AddedTasks | None = None
         self._entries = {entry.task_id: entry for entry in index.tasks}
         for entry in index.tasks:
             self._names.name(entry.task_id)
@@ -100,8 +116,11 @@ class Recorder:
         durability: Durability,
         redactor: Redactor,
         clock: Clock | None = None,
+        operator: JsonObject | None = None,
     ) -> "Recorder":
         """The recorder of a new dispatch; request, journal and index are on disk.
+
+        `operator` says by which settings it runs, for whoever resumes it.
 
         Raises:
             RecordError: they cannot be written. Nothing of this dispatch stays behind.
@@ -117,7 +136,7 @@ class Recorder:
         try:
             return opened.recorder(
                 cls, correlation_id, request, redactor.redact(config), redactor.redact(metadata),
-                durability, redactor,
+                durability, redactor, operator or {},
             )  # fmt: skip
         except BaseException:
             opened.undo()
@@ -130,6 +149,16 @@ class Recorder:
     def output_prefix(self, task_id: str) -> Path:
         """What a task's program prints goes to `<prefix>.<attempt>.stdout` and `.stderr`."""
         return self.run_folder / self._names.name(task_id)
+
+    def keep(self, tasks: Sequence[JsonObject]) -> None:
+        """Tasks that are about to be added to those of the request: so that they can be resumed.
+
+        Raises:
+            RecordError: they could not be written.
+        """
+        self._added = self._added or AddedTasks(self._folder, self._redactor)
+        for task in tasks:
+            self._added.append(task)
 
     def __call__(self, event: Event) -> None:
         """Record an event. When this returns, the process may die.
@@ -210,20 +239,27 @@ class Recorder:
             entry = IndexEntry(task.task_id, task.agent, "pending", None)
             self._entries[task.task_id] = entry
             self._index.tasks.append(entry)
-            self._journal.append(
-                "added", encode(task.task_id), data=orjson.dumps({"agent": task.agent})
-            )
+            place = self._added.place(task.task_id) if self._added else {}
+            fields = orjson.dumps({"agent": task.agent, **place})
+            self._journal.append("added", encode(task.task_id), data=fields)
+        if new and self._added and self._background.durable:
+            self._background.request((self._folder, ADDED_NAME))
         if new and self._clock.monotonic() - self._index_written >= INDEX_INTERVAL:
             self._write_index()
 
     def _task_started(self, event: TaskStarted) -> None:
-        self._journal.append("started", encode(event.task_id), 1)
+        attempt = self._attempts.get(event.task_id, 0) + 1
+        self._journal.append("started", encode(event.task_id), attempt)
 
     def _attempt_failed(self, event: AttemptFailed) -> None:
         self._traces.redact_error(event.error)
-        fields = {"type": event.error.type, "retry_in": round(event.retry_in, 3)}
+        fields = {
+            "type": event.error.type,
+            "message": event.error.message[:LONGEST_MESSAGE],
+            "retry_in": round(event.retry_in, 3),
+        }
         self._journal.append(
-            "attempt_failed", encode(event.task_id), event.attempt, orjson.dumps(fields)
+            "attempt_failed", encode(event.task_id), event.attempt, encode(fields)
         )
 
     def _provider_held(self, event: ProviderHeld) -> None:
@@ -241,19 +277,25 @@ class Recorder:
         text = self._traces.make(event, task, self._clock.utc())
         trace_name = f"{name}.json"
         files = [trace_name]
+        more = b',"output_redacted":true' if text.output_redacted else b""
         if text.whole_output is not None:
             files.append(f"{name}{OUTPUT_SUFFIX}.json")
             self._folder.write(files[-1], text.whole_output)
+            more += b',"output_bytes":%d,"output_crc":"%08x"' % (
+                len(text.whole_output),
+                zlib.crc32(text.whole_output),
+            )
         self._folder.write(trace_name, text.trace)
         result.trace_file = self._folder.path_of(trace_name)
         entry = self._entries.get(result.task_id)
         if entry is not None:
             entry.status, entry.trace_file = result.status, result.trace_file
-        fields = b'{"status":"%s","trace":"%s","bytes":%d,"trace_crc":"%08x"}' % (
+        fields = b'{"status":"%s","trace":"%s","bytes":%d,"trace_crc":"%08x"%s}' % (
             result.status.encode(),
             trace_name.encode(),
             len(text.trace),
             zlib.crc32(text.trace),
+            more,
         )
         self._journal.append("finished", task, result.attempts, fields)
         printed = self._printed_files(event.attempts)
@@ -279,7 +321,7 @@ class Recorder:
         result.warnings = self._redactor.redact(result.warnings)
 
     def _write_index(self, *, sync: bool = False) -> None:
-        _write_index(self._parent, self._folder, self._index, sync=sync)
+        write_index(self._parent, self._folder, self._index, sync=sync)
         self._index_written = self._clock.monotonic()
 
 
@@ -302,18 +344,14 @@ class _Opening:
         metadata: JsonObject,
         durability: Durability,
         redactor: Redactor,
+        operator: JsonObject,
     ) -> Recorder:
         folder, clock = self._folder, self._clock
         kept, text = redactor.redact_encoded(request)
-        header = {
-            "correlation_id": correlation_id,
-            "request_sha256": digest(request),
-            "request_redacted": kept is not request,
-            "version": __version__,
-        }
         folder.write(REQUEST_NAME, text)
+        header = header_of(correlation_id, request, REQUEST_NAME, kept is not request, operator)
         self._journal = journal = Journal.create(folder, header, clock)
-        journal.reserve = folder.reserve = _reserve(folder)
+        journal.reserve = folder.reserve = reserve_in(folder)
         index = Index(
             correlation_id=correlation_id,
             dispatch_timestamp=clock.utc(),
@@ -334,7 +372,7 @@ class _Opening:
             pid=os.getpid(),
             version=__version__,
         )
-        _write_index(self._parent, folder, index)
+        write_index(self._parent, folder, index)
         background = Background(folder, journal, redactor, durable=durability == "power")
         if background.durable:
             background.request((folder, REQUEST_NAME), (self._parent, f"{self._name}.json"))
@@ -360,14 +398,29 @@ def digest(request: JsonObject) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def _reserve(folder: Folder) -> Reserve:
+def header_of(
+    correlation_id: str, request: JsonObject, file: str, redacted: bool, operator: JsonObject
+) -> JsonObject:
+    """What the journal says of the request that is run, and by which settings."""
+    return {
+        "correlation_id": correlation_id,
+        "request_sha256": digest(request),
+        "request_redacted": redacted,
+        "request_file": file,
+        "operator": operator,
+        "version": __version__,
+    }
+
+
+def reserve_in(folder: Folder) -> Reserve:
+    """Space for the last records. Raises `RecordError`."""
     try:
         return Reserve(folder)
     except OSError as error:
         raise RecordError("set space aside in", folder.path, reason(error)) from error
 
 
-def _write_index(parent: Folder, folder: Folder, index: Index, *, sync: bool = False) -> None:
+def write_index(parent: Folder, folder: Folder, index: Index, *, sync: bool = False) -> None:
     """The temporary name is the dispatch's own: others write indexes into the same folder."""
     index.task_count = len(index.tasks)
     name = os.path.basename(folder.path)

@@ -6,11 +6,12 @@ pays less than 50 microseconds. It is a convenience: that it could not be writte
 """
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from dispatch_runner.records.folder import OPEN_FOLDER, Folder
 from dispatch_runner.records.run_folder import RUN_NAME
 from dispatch_runner.settings.trust import base_folder
 
@@ -30,6 +31,15 @@ class Place(NamedTuple):
     @property
     def run_folder(self) -> Path:
         return self.trace_dir / self.name
+
+    @contextmanager
+    def opened(self) -> Iterator[Folder]:
+        """The run folder, never through a link. Raises `OSError`."""
+        with (
+            Folder(str(self.trace_dir), os.open(self.trace_dir, OPEN_FOLDER)) as parent,
+            parent.open_folder(self.name) as run,
+        ):
+            yield run
 
 
 def register(run_folder: Path, environ: Mapping[str, str]) -> None:

@@ -22,6 +22,8 @@ class TraceText:
     trace: bytes
     whole_output: bytes | None
     """The output's JSON text, when the trace does not hold all of it."""
+    output_redacted: bool
+    """Whether the output lost secrets."""
 
 
 class TraceMaker:
@@ -43,7 +45,8 @@ class TraceMaker:
         self._redact_error(result.error)
         if result.warnings:
             result.warnings = self._redactor.redact(result.warnings)
-        result.output, output_text = self._redactor.redact_encoded(result.output)
+        given = result.output
+        result.output, output_text = self._redactor.redact_encoded(given)
         output, cut = bounded(result.output, output_text)
         members = {
             "task_id": orjson.Fragment(task),
@@ -66,7 +69,8 @@ class TraceMaker:
             "finished_at": result.finished_at,
             "timestamp": timestamp,
         }
-        return TraceText(orjson.dumps(members), output_text if cut else None)
+        redacted = result.output is not given
+        return TraceText(orjson.dumps(members), output_text if cut else None, redacted)
 
     def redact_error(self, error: TaskError) -> None:
         """Remove the secrets of an error in place."""

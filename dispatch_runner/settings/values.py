@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from dispatch_runner.errors import SettingsError
 
 if TYPE_CHECKING:
-    from dispatch_runner.protocols import Access
     from dispatch_runner.settings.mcp import McpSettings
     from dispatch_runner.settings.schema import AgentSettings, CheckSettings, LimitSettings
 
@@ -44,34 +43,6 @@ class Flags:
     durability: str | None = None
     mcp_config: Path | str | None = None
     """A file of MCP servers in the format of `.mcp.json`."""
-
-
-@dataclass(frozen=True, slots=True)
-class BackendOptions:
-    """How the operator wants a backend for one agent. Null: the backend's own default."""
-
-    agent: str
-    """Name of the agent."""
-    command: tuple[str, ...] | None = None
-    """The program and its first arguments."""
-    stdin: Literal["json", "none"] | None = None
-    output: Literal["json", "text", "exit"] | None = None
-    env: tuple[str, ...] | None = None
-    """Names and globs of the environment that a program sees."""
-    cwd: Path | None = None
-    """Null: the workspace of the call."""
-    model: str | None = None
-    base_url: str | None = None
-    api_key_env: str | None = None
-    provider: str | None = None
-    access: Access | None = None
-    """Null: what the role asks for."""
-    max_turns: int | None = None
-    grace_seconds: float | None = None
-    output_limit: int | None = None
-    max_memory_mb: int | None = None
-    max_cpu_seconds: int | None = None
-    max_open_files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

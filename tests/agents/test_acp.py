@@ -15,27 +15,16 @@ import anyio
 import pytest
 
 from agents import environments
+from agents.scripted import BUSY, DAEMON, scripts
 from dispatch_runner.backends.acp import AcpBackend
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Backend, Question, Repair
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import *  # noqa: F403 - the tests themselves
 from support.agent_suite import Agent, WatchedMeter, agent_call, descendants, role_of
-from support.model_server import (
-    ModelServer,
-    Request,
-    Step,
-    Steps,
-    empty,
-    error,
-    hang,
-    quota_exhausted,
-    refused_key,
-    text,
-    tool,
-)
+from support.model_server import ModelServer, Reply, Steps, tool
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
 
 LACKS = {
     **dict.fromkeys(("turns", "garbage", "crash"), "no server can bring the real program to that"),
@@ -62,13 +51,13 @@ class Program:
     path: str
     """The parameter of the first two that names the file."""
 
-    def reads(self, path: Path) -> Step:
+    def reads(self, path: Path) -> Reply:
         return tool(self.tools[0], {self.path: str(path)})
 
-    def writes(self, path: Path) -> Step:
+    def writes(self, path: Path) -> Reply:
         return tool(self.tools[1], {self.path: str(path), "content": "x"})
 
-    def runs(self, line: str) -> Step:
+    def runs(self, line: str) -> Reply:
         return tool(self.tools[2], {"command": line, "description": "runs"})
 
 
@@ -82,34 +71,15 @@ OPENCODE = Program("opencode", ("opencode", "acp"), ("read", "write", "bash"), "
 
 
 def script_of(scenario: str, program: Program, workspace: Path) -> Steps:
-    """What the model does in a scenario of the suite."""
-    detached = "setsid sleep 1000 >/dev/null 2>&1 </dev/null &"
-    scripts: dict[str, Steps] = {
-        "echo": lambda request: text(said(request)),
-        "reading": [program.reads(workspace / "notes.txt"), text("hello")],
-        "tool": [program.reads(workspace / "notes.txt"), text("hello")],
-        "structured": text('{"answer": 42}'),
-        "unstructured": text("forty-two"),
-        "repair": [text("wrong"), text("right")],
-        "denied": [program.writes(workspace / "new.txt"), text("all is done")],
-        "empty": empty(),
-        "401": refused_key(),
-        "quota": quota_exhausted(),
-        "silence": hang(),
-        "stopped": program.runs(f"trap '' INT TERM; {detached} sleep 1000; sleep 1000"),
-        "orphan": [program.runs(detached), text("hello")],
-    }
-    if scenario.isdigit() and scenario not in scripts:
-        return error(int(scenario))
-    return scripts.get(scenario, text("hello"))
-
-
-def said(request: Request) -> str:
-    """All that the user said."""
-    messages = request.body.get("messages") or request.body.get("contents") or []
-    parts = [message.get("content") or message.get("parts") for message in messages]
-    flat = [each for part in parts for each in (part if isinstance(part, list) else [part])]
-    return "\n".join(each["text"] if isinstance(each, dict) else str(each) for each in flat)
+    """What the model does in a scenario of the suite, or in one of this file."""
+    known = scripts(
+        program.reads(workspace / "notes.txt"),
+        program.writes(workspace / "new.txt"),
+        program.runs(BUSY),
+        program.runs(DAEMON),
+    )
+    own = {"stopped": program.runs(f"trap '' INT TERM; {BUSY}")}
+    return own.get(scenario) or known[scenario]
 
 
 @pytest.fixture
@@ -163,7 +133,7 @@ def either(request: pytest.FixtureRequest, built: Callable[[Program], Agent]) ->
 
 
 async def test_opencode_reads_and_its_answer_is_what_it_says_then(opencode: Agent) -> None:
-    answer, call = await opencode.ask("reading")
+    answer, call = await opencode.ask("tool")
     assert answer.output == {"text": "hello"}
     assert [event for event in call.log.events if event.event == "tool"]
     assert call.meter.usage is not None
@@ -177,7 +147,7 @@ async def test_opencode_is_denied_what_it_may_not_do(opencode: Agent) -> None:
 
 async def test_each_may_do_what_it_is_allowed_to(either: Agent) -> None:
     answer, call = await either.ask("denied", Question("write", access="edit"))
-    assert answer.output == {"text": "all is done"}
+    assert answer.output == {"text": "all done"}
     assert (call.workspace / "new.txt").read_text() == "x"
 
 

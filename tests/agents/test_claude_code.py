@@ -17,7 +17,7 @@ from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import Backend, Budget, Question, Repair
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import *  # noqa: F403 - the tests themselves
 from support.agent_suite import SCHEMA, Agent, WatchedMeter, agent_call, descendants, role_of
 from support.model_server import (

@@ -19,7 +19,7 @@ from dispatch_runner.models import Result
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import Agent
 from dispatch_runner.settings import Flags, load
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import role_of
 from support.model_server import ModelServer, Steps, text, tool
 

@@ -118,9 +118,9 @@ sys.stdin.read()
         assert process.stdout.readline() == "ready\n"
         path = only_run(traces) / "events.ndjson"
         with pytest.raises(journal.JournalBusy, match=f"process {process.pid} is writing it"):
-            journal.Journal.reopen(path, {}, journal.Clock())
+            journal.Journal.take_over(path, journal.Clock())
         process.kill()
-    again, _ = journal.Journal.reopen(path, {}, journal.Clock())
+    again, _ = journal.Journal.take_over(path, journal.Clock())
     again.close()
 
 

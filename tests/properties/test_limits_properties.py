@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatch_runner.engine.graph import Graph, Node
-from dispatch_runner.engine.limits import Limits, Needs
+from dispatch_runner.engine.limits import Limits
 from dispatch_runner.engine.scheduler import Scheduler, State
+from dispatch_runner.engine.wants import Needs
 from dispatch_runner.paths import overlap
 
 CAPACITY = {"a": 2, "b": 3}

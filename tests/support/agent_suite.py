@@ -39,6 +39,7 @@ import anyio
 import pytest
 
 from dispatch_runner.errors import AgentError
+from dispatch_runner.marks import marker_prefix
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.process import MARKER
@@ -157,7 +158,7 @@ def agent_call(folder: Path, **fields: Any) -> AgentCall:
 
 def descendants() -> set[int]:
     """Living processes that any program of this test process started."""
-    ours = f"\0{MARKER}={os.getpid()}-".encode()
+    ours = f"\0{MARKER}={marker_prefix()}".encode()
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():

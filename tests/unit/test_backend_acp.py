@@ -14,13 +14,14 @@ from dispatch_runner.backends.acp import AcpBackend
 from dispatch_runner.backends.acp_connection import RpcError
 from dispatch_runner.backends.acp_failures import failure_of
 from dispatch_runner.backends.acp_policy import Policy, permission
-from dispatch_runner.backends.acp_turn import Spending
+from dispatch_runner.backends.acp_session import CANCEL_SECONDS
+from dispatch_runner.backends.acp_spending import Spending
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import AgentCall, Answer, Question, Repair
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import SCHEMA, WatchedMeter, agent_call, role_of
 
 pytestmark = pytest.mark.anyio
@@ -308,6 +309,17 @@ async def test_words_are_never_a_command_of_the_agent(call: AgentCall) -> None:
     assert answer.output["text"].startswith("The task:")
 
 
+async def test_one_that_closes_its_output_and_runs_on_is_ended(call: AgentCall) -> None:
+    with anyio.fail_after(10):
+        error = await failure("closing", call, grace_seconds=0.01)
+    assert error.type is ErrorType.CRASHED
+    assert "closed its stdout" in error.message
+
+
+async def test_what_its_helpers_say_is_not_its_answer(call: AgentCall) -> None:
+    assert (await ask("others", call)).output == {"text": "hello"}
+
+
 async def test_a_long_answer_is_whole(call: AgentCall) -> None:
     assert (await ask("flood", call)).output == {"text": "x" * 1_024_000}
 
@@ -335,6 +347,17 @@ async def test_nothing_is_granted_to_one_that_is_told_to_stop(call: AgentCall) -
         group.cancel_scope.cancel()
     assert (call.workspace / "late.txt").read_text() == "cancelled"
     assert call.meter.usage == Usage(100, 20)
+
+
+async def test_a_hurry_does_not_wait_for_what_it_consumed(call: AgentCall) -> None:
+    assert isinstance(call.meter, WatchedMeter)
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, "stubborn", call, None)
+        await call.meter.working.wait()
+        group.cancel_scope.cancel()
+        call.hurry.set()
+        began = anyio.current_time()
+    assert anyio.current_time() - began < CANCEL_SECONDS
 
 
 async def test_its_plan_and_its_output_are_kept(call: AgentCall) -> None:

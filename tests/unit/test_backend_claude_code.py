@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from dispatch_runner.backends.claude_code import ClaudeCodeBackend
@@ -13,7 +14,7 @@ from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, Usage
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import AgentCall, Answer, Budget, Question, Repair
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from dispatch_runner.testing import AnyInputRole
 from support.agent_suite import SCHEMA, WatchedMeter, agent_call, descendants, role_of
 
@@ -311,6 +312,18 @@ async def test_an_object_that_was_not_given_can_be_mended_in_its_session(tmp_pat
     error = await failure("unstructured", tmp_path, Question("x", schema=SCHEMA))
     assert error.type is ErrorType.BAD_OUTPUT
     assert error.session
+
+
+async def test_the_suite_sees_the_processes_that_have_to_end(tmp_path: Path) -> None:
+    call = agent_call(tmp_path)
+    assert isinstance(call.meter, WatchedMeter)
+    call.hurry.set()
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, "working", call)
+        await call.meter.working.wait()
+        assert len(descendants()) == 3
+        group.cancel_scope.cancel()
+    assert descendants() == set()
 
 
 async def test_a_program_that_stays_after_its_answer_is_ended_and_its_answer_kept(

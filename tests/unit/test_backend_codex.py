@@ -15,7 +15,7 @@ from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import MARKER
 from dispatch_runner.protocols import Question, Repair
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import SCHEMA, Agent, agent_call, role_of
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from conformance.agent_builders import gemini
 from dispatch_runner.backends.gemini import GeminiBackend, has_settings
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Question
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import SCHEMA, Agent, agent_call, role_of
 
 pytestmark = pytest.mark.anyio

@@ -25,7 +25,7 @@ from dispatch_runner.protocols import (
     ToolAnswer,
     ToolInfo,
 )
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from dispatch_runner.testing import AnyInputRole
 from support.agent_suite import SCHEMA, WatchedMeter, agent_call, role_of
 from support.model_server import (
@@ -554,7 +554,7 @@ async def test_another_event_loop_is_said_to_be_the_wrong_one(
 def test_no_client_library_is_loaded_before_a_call() -> None:
     code = (
         "import sys; from dispatch_runner.backends.llm import build;"
-        "from dispatch_runner.settings.values import BackendOptions;"
+        "from dispatch_runner.settings.backend_options import BackendOptions;"
         "build(BackendOptions('a', model='ollama:x')).provider;"
         "print([m for m in ('pydantic_ai', 'openai', 'httpx2', 'asyncio') if m in sys.modules])"
     )

@@ -12,7 +12,7 @@ from conformance.agent_builders import opencode
 from dispatch_runner.backends.opencode import OpencodeBackend
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Question
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import SCHEMA, Agent, WatchedMeter, agent_call, descendants, role_of
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from dispatch_runner.backends.strict_schema import is_strict
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.protocols import Budget, Question, Repair
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import SCHEMA, agent_call
 
 

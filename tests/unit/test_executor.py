@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from dispatch_runner.clock import Clock
+from dispatch_runner.engine.admission import Admission
 from dispatch_runner.engine.attempt import Attempting
 from dispatch_runner.engine.executor import Executor
 from dispatch_runner.engine.limits import Limits
@@ -44,7 +46,7 @@ class Stage:
         self.executor = Executor(
             Retrying(Attempting(around, Clock())),
             max_workers=self.max_workers,
-            limits=self.limits,
+            admission=partial(Admission.of, limits=self.limits),
             emit=self.hear,
             fail_fast=self.fail_fast,
         )

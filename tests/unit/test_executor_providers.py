@@ -1,6 +1,7 @@
 """Tasks whose agents share a provider: throttling, quotas, budgets, stalls, fallback, rest."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import anyio
 import pytest
 
 from dispatch_runner.clock import Clock
+from dispatch_runner.engine.admission import Admission
 from dispatch_runner.engine.attempt import Attempting
 from dispatch_runner.engine.budgets import Budgets
 from dispatch_runner.engine.executor import Executor
@@ -52,9 +54,12 @@ def executor(
     return Executor(
         Retrying(Attempting(around, Clock()), lambda low, high: 0.0),
         max_workers=workers,
-        limits=limits,
-        gates=Gates(wait_for_reset=wait_for_reset, uniform=lambda low, high: pause * high),
-        budgets=Budgets(budget, shares=workers),
+        admission=partial(
+            Admission.of,
+            limits=limits,
+            gates=Gates(wait_for_reset=wait_for_reset, uniform=lambda low, high: pause * high),
+            budgets=Budgets(budget, shares=workers),
+        ),
         emit=events.append,
     )
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from dispatch_runner.engine.limits import POLL_SECONDS, Limits, Needs
+from dispatch_runner.engine.limits import POLL_SECONDS, Limits
+from dispatch_runner.engine.wants import Needs
 
 
 def test_a_task_takes_everything_or_nothing() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dispatch_runner.backends.acp import build as build_backend
 from dispatch_runner.protocols import Backend
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from support import agents
 
 PROGRAM = Path(agents.__path__[0], "acp.py")

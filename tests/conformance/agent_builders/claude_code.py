@@ -8,7 +8,7 @@ from typing import Any
 
 from dispatch_runner.backends.claude_code import ClaudeCodeBackend
 from dispatch_runner.protocols import Backend
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 
 STAND_IN = Path(__file__).parents[2] / "support" / "agents" / "claude.py"
 

@@ -10,7 +10,7 @@ import pytest
 
 from dispatch_runner.backends.codex import CodexBackend
 from dispatch_runner.protocols import Backend
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 
 STAND_IN = Path(__file__).parents[2] / "support" / "agents" / "codex.py"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatch_runner.backends.llm import LlmBackend
-from dispatch_runner.settings.values import BackendOptions
+from dispatch_runner.settings.backend_options import BackendOptions
 from support.model_server import (
     ModelServer,
     Request,

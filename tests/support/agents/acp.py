@@ -170,11 +170,15 @@ class Agent:
                     "category": key,
                     "type": "select",
                     "currentValue": values[0],
-                    "options": [{"value": value, "name": value.upper()} for value in values],
+                    "options": self.entries(values),
                 }
                 for key, values in {"mode": ["build", "plan"], "model": ["small", "large"]}.items()
             ]
         }
+
+    def entries(self, values: list[str]) -> list[Message]:
+        named = [{"value": value, "name": value.upper()} for value in values]
+        return [{"group": "g", "name": "G", "options": named}] if "small" in values else named
 
     def do_session_load(self, params: Message) -> Message:
         known = self.state.read_text().split() if self.state and self.state.exists() else []
@@ -427,7 +431,23 @@ class Agent:
         os.write(2, b"panic: no more\n")
         sys.exit(3)
 
+    def play_closing(self) -> None:
+        os.close(1)
+        time.sleep(1000)
+
+    def play_others(self) -> None:
+        """Passes on what a helper of its own says, in the helper's session."""
+        self.session += "-helper"
+        self.say("I am not asked.")
+        self.session = self.session.removesuffix("-helper")
+        self.update("agent_message_chunk", content={"type": "image", "data": ""})
+        self.play_success()
+
     def play_silence(self) -> None:
+        time.sleep(1000)
+
+    def play_stubborn(self) -> None:
+        self.use("w", "grep", "search", "pending", "in_progress")
         time.sleep(1000)
 
     def play_working(self) -> None:

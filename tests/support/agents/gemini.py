@@ -52,6 +52,7 @@ def parsed(arguments):
     parser.add_argument("--approval-mode", choices=["default", "auto_edit"], required=True)
     parser.add_argument("--extensions", choices=["none"], required=True)
     parser.add_argument("--policy", type=lambda path: Path(path).read_text())
+    parser.add_argument("--include-directories", action="append")
     parser.add_argument("--skip-trust", action="store_true")
     return parser.parse_args(arguments)
 
