@@ -8,8 +8,8 @@ from dispatch_runner.backends.acp_connection import Connection
 from dispatch_runner.backends.acp_policy import Policy
 from dispatch_runner.backends.acp_session import Session
 from dispatch_runner.backends.acp_turn import Turn
-from dispatch_runner.backends.agent_program import AgentProgram, resource_limits
-from dispatch_runner.backends.programs import call_variables, kept, output_files
+from dispatch_runner.backends.agent_program import AgentProgram
+from dispatch_runner.backends.programs import call_variables, kept, output_files, resource_limits
 from dispatch_runner.backends.words import question_of
 from dispatch_runner.process import OUTPUT_LIMIT
 from dispatch_runner.process.dialogue import dialogue

@@ -4,9 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from dispatch_runner.backends.programs import call_variables, kept, missing_program, output_files
+from dispatch_runner.backends.programs import (
+    call_variables,
+    kept,
+    missing_program,
+    output_files,
+    resource_limits,
+)
 from dispatch_runner.models import JsonObject
-from dispatch_runner.process import OUTPUT_LIMIT, Completed, ResourceLimits, stream
+from dispatch_runner.process import OUTPUT_LIMIT, Completed, stream
 from dispatch_runner.protocols import AgentCall
 from dispatch_runner.settings.backend_options import BackendOptions
 from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT, passed_environment
@@ -14,8 +20,6 @@ from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT, passed_env
 GRACE_SECONDS = 5.0
 """How long an agent's program may take to end after SIGINT, with which some report what they spent,
 and after SIGTERM."""
-
-MEBIBYTE = 1 << 20
 
 
 class AgentProgram:
@@ -83,18 +87,6 @@ class AgentProgram:
         finally:
             call.log.stdout_file = kept(stdout)
             call.log.stderr_file = kept(stderr)
-
-
-def resource_limits(options: BackendOptions) -> ResourceLimits | None:
-    """The operator's limits of an agent's processes, or null when there are none."""
-    memory, cpu, files = options.max_memory_mb, options.max_cpu_seconds, options.max_open_files
-    if memory is None and cpu is None and files is None:
-        return None
-    return ResourceLimits(
-        memory_bytes=None if memory is None else memory * MEBIBYTE,
-        cpu_seconds=cpu,
-        open_files=files,
-    )
 
 
 def _hand_over(line: bytes, on_event: Callable[[JsonObject], None]) -> None:

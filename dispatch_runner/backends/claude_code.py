@@ -96,7 +96,7 @@ class ClaudeCodeBackend:
     def __init__(self, options: BackendOptions) -> None:
         self.provider = options.provider or "anthropic"
         self._options = options
-        self._program = AgentProgram(options, "claude", CREDENTIALS)
+        self.program = AgentProgram(options, "claude", CREDENTIALS)
         grace = options.grace_seconds
         self._grace = GRACE_SECONDS if grace is None else grace
 
@@ -104,7 +104,7 @@ class ClaudeCodeBackend:
         """Why it cannot serve this role on this machine, or null."""
         if not hasattr(role, "question"):
             return f"agent {role.name!r} cannot be put into words"
-        missing = self._program.missing()
+        missing = self.program.missing()
         if missing is not None:
             return f"{missing}; 'npm install -g @anthropic-ai/claude-code' installs Claude Code"
         key = self._options.api_key_env
@@ -159,7 +159,7 @@ class ClaudeCodeBackend:
 
             run = ClaudeRun(call, over_budget, resumed=session is not None)
             try:
-                completed = await self._program.run(
+                completed = await self.program.run(
                     list(self._arguments(question, call, session)),
                     call,
                     on_event,
@@ -223,7 +223,7 @@ class ClaudeCodeBackend:
             variables["ANTHROPIC_BASE_URL"] = self._options.base_url
         if self._options.api_key_env is not None:
             variables["ANTHROPIC_API_KEY"] = os.environ.get(self._options.api_key_env, "")
-        seen = {**self._program.environment, **variables}
+        seen = {**self.program.environment, **variables}
         logged_in = not any(key in seen for key in KEYS)
         if call.output_prefix is not None and not logged_in and "CLAUDE_CONFIG_DIR" not in seen:
             folder = str(_own_folder(call.output_prefix))

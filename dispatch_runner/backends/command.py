@@ -19,11 +19,20 @@ from dispatch_runner.backends.programs import (
     last_line,
     missing_program,
     output_files,
+    resource_limits,
 )
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.paths import AllowedRoots
-from dispatch_runner.process import GRACE_SECONDS, OUTPUT_LIMIT, Captured, Completed, cut, run
+from dispatch_runner.process import (
+    GRACE_SECONDS,
+    OUTPUT_LIMIT,
+    Captured,
+    Completed,
+    ResourceLimits,
+    cut,
+    run,
+)
 from dispatch_runner.protocols import AgentCall, Answer, InputProblem, Role
 from dispatch_runner.settings.backend_options import BackendOptions
 from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT, passed_environment
@@ -91,6 +100,7 @@ class CommandBackend:
         cwd: Path | None = None,
         output_limit: int = OUTPUT_LIMIT,
         grace_seconds: float = GRACE_SECONDS,
+        limits: ResourceLimits | None = None,
     ) -> None:
         self.command = tuple(command)
         self.stdin = stdin
@@ -103,6 +113,8 @@ class CommandBackend:
         self.output_limit = output_limit
         """Bytes that are kept of each output; head and tail when there are more."""
         self.grace_seconds = grace_seconds
+        self.limits = limits
+        """Of each of its processes; null: none besides our own."""
 
     def unavailable(self, role: Role) -> str | None:
         """Why the program cannot be started here, or null."""
@@ -129,6 +141,7 @@ class CommandBackend:
                 output_limit=self.output_limit,
                 grace_seconds=self.grace_seconds,
                 hurry=call.hurry,
+                limits=self.limits,
             )
         finally:
             call.log.stdout_file = kept(stdout)
@@ -248,10 +261,14 @@ def _failure(program: str, completed: Completed) -> AgentError:
     """What it means that the program did not end with exit code 0."""
     details, last = evidence(completed), last_line(completed)
     said = f": {cut(last, 200)}" if last else ""
+    if completed.exceeded is not None:
+        message = f"{program!r} was ended by {completed.exceeded}{said}"
+        hint = "raise the limit in the agent's definition, or give it less to do"
+        return AgentError(ErrorType.CRASHED, message, retryable=False, hint=hint, details=details)
     if completed.signal is not None:
-        hint = "the system kills programs when memory is short" if _killed(completed) else None
+        why = "the system kills programs when memory is short" if _killed(completed) else None
         message = f"{program!r} was killed by {completed.signal}{said}"
-        return AgentError(ErrorType.CRASHED, message, hint=hint, details=details)
+        return AgentError(ErrorType.CRASHED, message, hint=why, details=details)
     if completed.returncode == TRY_AGAIN:
         message = f"{program!r} asked to be run again (exit code {TRY_AGAIN}){said}"
         return AgentError(ErrorType.UNAVAILABLE, message, retryable=True, details=details)
@@ -325,6 +342,7 @@ def build(options: BackendOptions) -> CommandBackend:
         "cwd": options.cwd,
         "output_limit": options.output_limit,
         "grace_seconds": options.grace_seconds,
+        "limits": resource_limits(options),
     }
     given: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
     return CommandBackend(options.command or (), **given)

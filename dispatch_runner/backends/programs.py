@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dispatch_runner.models import JsonObject
-from dispatch_runner.process import Completed
+from dispatch_runner.process import Completed, ResourceLimits
 from dispatch_runner.protocols import AgentCall
+from dispatch_runner.settings.backend_options import BackendOptions
 
 if TYPE_CHECKING:
     pass
 
 TAIL_LIMIT = 4_000
 """Characters of output in the details of an error."""
+
+MEBIBYTE = 1 << 20
 
 ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 
@@ -27,6 +30,18 @@ def missing_program(program: str, environment: Mapping[str, str], cwd: Path | No
     if shutil.which(f"{cwd}/{program}" if cwd and relative else program, path=path):
         return None
     return f"program {program!r} was not found" + ("" if "/" in program else f" on '{path}'")
+
+
+def resource_limits(options: BackendOptions) -> ResourceLimits | None:
+    """The operator's limits of an agent's processes, or null when there are none."""
+    memory, cpu, files = options.max_memory_mb, options.max_cpu_seconds, options.max_open_files
+    if memory is None and cpu is None and files is None:
+        return None
+    return ResourceLimits(
+        memory_bytes=None if memory is None else memory * MEBIBYTE,
+        cpu_seconds=cpu,
+        open_files=files,
+    )
 
 
 def call_variables(call: AgentCall) -> dict[str, str]:
@@ -77,7 +92,8 @@ def evidence(completed: Completed) -> JsonObject:
         for name, output in outputs.items()
         if output.size
     }
-    return {**ending, **tails}
+    limit = {"exceeded": completed.exceeded} if completed.exceeded else {}
+    return {**ending, **limit, **tails}
 
 
 def last_line(completed: Completed) -> str:

@@ -1,11 +1,12 @@
 """What limits the tasks of a dispatch: made when the first task wants anything; most want nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dispatch_runner.clock import Clock
 from dispatch_runner.dispatching.prepare import Operator
 from dispatch_runner.events import ProviderHeld
+from dispatch_runner.models import Usage
 from dispatch_runner.settings import EffectiveConfig
 
 if TYPE_CHECKING:
@@ -16,10 +17,18 @@ if TYPE_CHECKING:
 class Limiting:
     """The operator's limits, the gates of providers, the budget, and the machine's file locks."""
 
-    def __init__(self, operator: Operator, config: EffectiveConfig, workers: int) -> None:
+    def __init__(
+        self,
+        operator: Operator,
+        config: EffectiveConfig,
+        workers: int,
+        spent: Sequence[Usage] = (),
+    ) -> None:
+        """`spent` was consumed in earlier processes and counts against the budget."""
         self._settings = operator.settings
         self._budget = config.budget
         self._workers = workers
+        self._spent = spent
         self._locks: MachineLocks | None = None
 
     def open(self, clock: Clock, report: Callable[[ProviderHeld], None]) -> "Admission":
@@ -34,16 +43,16 @@ class Limiting:
         defined = self._settings.limits.items()
         capacities = {name: each.capacity for name, each in defined if each.capacity is not None}
         rates = {name: each.per_minute for name, each in defined if each.per_minute is not None}
+        budgets = Budgets(
+            self._budget,
+            shares=self._workers,
+            unknown_cost_is_free=self._settings.allow_unknown_cost,
+        )
+        for usage in self._spent:
+            budgets.carry_over(usage)
+        gates = Gates(wait_for_reset=self._settings.wait_for_reset)
         return Admission(
-            Limits(capacities, rates, self._locks),
-            Gates(wait_for_reset=self._settings.wait_for_reset),
-            Budgets(
-                self._budget,
-                shares=self._workers,
-                unknown_cost_is_free=self._settings.allow_unknown_cost,
-            ),
-            clock,
-            report,
+            Limits(capacities, rates, self._locks), gates, budgets, clock, report
         )
 
     def close(self) -> None:

@@ -24,7 +24,6 @@ from dispatch_runner.settings import (
     task_timeout,
 )
 
-
 NOTHING: Mapping[str, Sequence[Attempt]] = MappingProxyType({})
 
 

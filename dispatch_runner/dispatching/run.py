@@ -67,10 +67,11 @@ class Past(NamedTuple):
     peak: int
     warnings: Sequence[str]
 
-    def usages(self) -> list[Usage | None]:
-        """Everything that was consumed."""
+    def usages(self) -> list[Usage]:
+        """Everything that was consumed, as far as it is known."""
         again = (attempt.usage for each in self.attempts.values() for attempt in each)
-        return [*(result.usage for result in self.known.values()), *again]
+        all_ = (*(result.usage for result in self.known.values()), *again)
+        return [usage for usage in all_ if usage is not None]
 
 
 class Dispatch:
@@ -109,7 +110,9 @@ class Dispatch:
         self._clock = Clock()
         self._began = self._clock.monotonic()
         self._hurry = anyio.Event()
-        self._limiting = Limiting(operator, config, self._workers)
+        self._limiting = Limiting(
+            operator, config, self._workers, past.usages() if past is not None else ()
+        )
         self._tools = LazyTools(operator, self.correlation_id, self._hurry)
         self._redactor = Redactor(operator.environ)
         self._past = past
@@ -250,17 +253,6 @@ class Dispatch:
             clock=self._clock,
             fail_fast=self._config.fail_fast,
         )
-
-    def _budgets(self, operator: Operator) -> Budgets:
-        budgets = Budgets(
-            self._config.budget,
-            shares=self._workers,
-            unknown_cost_is_free=operator.settings.allow_unknown_cost,
-        )
-        for usage in self._past.usages() if self._past else ():
-            if usage is not None:
-                budgets.carry_over(usage)
-        return budgets
 
     def _result(self) -> Result:
         executor, recorder, past = self._executor, self._recorder, self._past

@@ -14,7 +14,6 @@ from dispatch_runner.engine.wants import Wants, Withdrawal
 from dispatch_runner.events import ProviderHeld
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget
-from dispatch_runner.models.usage import total_usage
 from dispatch_runner.protocols import Backend
 
 
@@ -146,7 +145,7 @@ class Admission:
         if wants.cap is not None:
             self.limits.define(*wants.cap)
         if wants.account is None and any(wants.providers):
-            wants.account = self.budgets.account(wants.agent, *wants.budgets)
+            wants.account = self.budgets.account(wants.agent, *wants.budgets, used=wants.used)
 
     def _tell_news(self) -> None:
         news, self._gates.news = self._gates.news, []

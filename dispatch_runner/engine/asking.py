@@ -1,10 +1,12 @@
 """The rounds of one attempt: ask, verify, check; feed a failure back to an agent that can mend it."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.models.budget import Budget
 from dispatch_runner.protocols import Agent, AgentCall, Answer, Backend, Checks, Repair
 
 MENDABLE = frozenset({ErrorType.CHECK_FAILED, ErrorType.BAD_OUTPUT, ErrorType.UNVERIFIED})
@@ -23,8 +25,22 @@ NOT_TOLD = frozenset({"duration_ms", "rejected_file"})
 class Asking:
     """Asks one backend, as often as the agent's definition allows."""
 
-    def __init__(self, agent: Agent, checks: Checks | None, names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        checks: Checks | None,
+        names: tuple[str, ...],
+        allowance: Callable[[], Budget | None] | None = None,
+    ) -> None:
+        """
+        Args:
+            agent: whose role asks.
+            checks: what runs the acceptance checks.
+            names: of the checks.
+            allowance: what may be consumed from now on; asked before each round.
+        """
         self._agent = agent
+        self._allowance = allowance
         self._checks = checks
         self._names = names
 
@@ -54,6 +70,7 @@ class Asking:
 
     async def _round(self, backend: Backend, call: AgentCall, last: list[Answer]) -> Answer:
         role = self._agent.role
+        call.budget = self._allowance() if self._allowance is not None else None
         answer = await backend.answer(role, call)
         last.append(answer)
         answer = await role.verify(call, answer)

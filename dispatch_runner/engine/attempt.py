@@ -92,11 +92,11 @@ class Attempting:
             tools=around.tools,
             meter=meter,
         )
-        asking = Asking(agent, around.checks, (*agent.checks, *task.checks))
+        allowance = start.desk.allowance if isinstance(meter, Watch) else None
+        asking = Asking(agent, around.checks, (*agent.checks, *task.checks), allowance)
         if agent.fallback:
             answer = await _first_that_answers(start, asking, call)
         else:
-            call.budget = start.desk.allowance()
             answer = await asking.answer(agent.backend, call)
         outcome.warnings = answer.warnings
         outcome.output = answer.output
@@ -142,7 +142,6 @@ async def _ask(backend: Backend, start: Start, asking: Asking, call: AgentCall) 
     reason = backend.unavailable(start.job.agent.role)
     if reason is not None:
         raise AgentError(ErrorType.UNAVAILABLE, reason, retryable=False)
-    call.budget = start.desk.allowance()
     return await asking.answer(backend, call)
 
 

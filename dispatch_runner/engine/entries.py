@@ -36,6 +36,8 @@ class Entry:
 
 def outcome_so_far(job: Job) -> Outcome:
     """What earlier processes have left of the task."""
+    if not job.earlier:
+        return Outcome()
     usage = total_usage([attempt.usage for attempt in job.earlier])
     return Outcome(attempts=list(job.earlier), usage=usage)
 

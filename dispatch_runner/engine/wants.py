@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models.budget import Budget
+from dispatch_runner.models.usage import total_usage
 from dispatch_runner.paths import identity
 from dispatch_runner.references import resolve
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from dispatch_runner.engine.budgets import Account
     from dispatch_runner.engine.gates import Ticket
     from dispatch_runner.engine.runner import Job
-    from dispatch_runner.models import JsonObject
+    from dispatch_runner.models import JsonObject, Usage
 
 
 class Needs(NamedTuple):
@@ -50,6 +51,8 @@ class Wants:
     agent: str = ""
     budgets: Sequence[Budget] = ()
     """Of the task: its agent's, and its own."""
+    used: Usage | None = None
+    """What it consumed in earlier processes."""
     account: Account | None = None
     ticket: Ticket | None = None
     """Of the gate, while it runs."""
@@ -79,4 +82,5 @@ def wants_of(job: Job, outputs: Mapping[str, JsonObject]) -> Wants:
         return NOTHING
     own = Budget(task.max_cost_usd, task.max_tokens, task.max_requests)
     needs = Needs(units, sorted(map(identity, locks)))
-    return Wants(needs, cap, providers, agent.name, (agent.budget, own))
+    used = total_usage([attempt.usage for attempt in job.earlier])
+    return Wants(needs, cap, providers, agent.name, (agent.budget, own), used)

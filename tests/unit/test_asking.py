@@ -9,8 +9,9 @@ import pytest
 from dispatch_runner.engine.asking import FAILURE_LIMIT, Asking, failure_text
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.models.budget import Budget
 from dispatch_runner.paths import AllowedRoots
-from dispatch_runner.protocols import Agent, AgentCall, Answer, Repair
+from dispatch_runner.protocols import Agent, AgentCall, Answer, Repair, Role
 from dispatch_runner.testing import AnyInputRole, ScriptedBackend
 
 pytestmark = pytest.mark.anyio
@@ -146,3 +147,19 @@ def test_a_failure_is_told_within_bounds() -> None:
     assert text.startswith("no\nHint: mend it\ngates:\n")
     assert len(text) <= FAILURE_LIMIT + 20
     assert "empty" not in text
+
+
+async def test_each_round_is_told_what_is_left_of_the_budget() -> None:
+    backend, _ = counting(1, 2, 3)
+    left = iter([3.0, 2.0, 0.5])
+    told: list[Budget | None] = []
+
+    class Watching(ScriptedBackend):
+        async def answer(self, role: Role, asked: AgentCall) -> Answer:
+            told.append(asked.budget)
+            return await backend.answer(role, asked)
+
+    watching = Watching(repairs=True)
+    asking = Asking(agent(watching), None, (), lambda: Budget(cost_usd=next(left)))
+    await asking.answer(watching, call())
+    assert told == [Budget(3.0), Budget(2.0), Budget(0.5)]

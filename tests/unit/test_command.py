@@ -9,12 +9,18 @@ import anyio
 import orjson
 import pytest
 
-from dispatch_runner.backends.command import CommandBackend, ProgramRole, passed_environment
+from dispatch_runner.backends.command import (
+    CommandBackend,
+    ProgramRole,
+    build,
+    passed_environment,
+)
 from dispatch_runner.backends.offline import OfflineBackend
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import AgentCall, Answer, InputProblem
+from dispatch_runner.settings.backend_options import BackendOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -190,6 +196,14 @@ async def test_a_signal_is_a_crash_with_its_name(call: AgentCall) -> None:
     assert error.message == "'sh' was killed by SIGKILL"
     assert error.details == {"signal": "SIGKILL"}
     assert error.hint is not None
+
+
+async def test_a_limit_that_ended_the_program_is_named(call: AgentCall) -> None:
+    backend = build(BackendOptions("tool", ("sh", "-c", "while :; do :; done"), max_cpu_seconds=1))
+    error = await failure(backend, call)
+    assert error.type is ErrorType.CRASHED
+    assert error.message == "'sh' was ended by its limit of 1 second of CPU time"
+    assert not error.retryable
 
 
 @pytest.mark.parametrize("output", ["json", "text", "exit"])

@@ -1,0 +1,96 @@
+"""Digests of values and of what lies in the file system."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+LARGE_BYTES = 64 << 20
+"""A larger file is told by its size and its time, not by its content."""
+MOST_FILES = 10_000
+"""In a folder."""
+MISSING = "missing"
+PASSED_OVER = frozenset({".git", "__pycache__"})
+"""Folders that hold nothing that is read as a source."""
+
+_CHUNK = 1 << 20
+_OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Uncacheable(Exception):
+    """What a result depends on cannot be told, or the result cannot be kept. The message says why."""
+
+
+def canonical(value: Any) -> bytes:
+    """JSON in one spelling: the same bytes for the same value, and for no other.
+
+    Raises `Uncacheable` for what is no JSON.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Uncacheable(f"a value cannot be written as JSON: {error}") from error
+    return text.encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value. Raises `Uncacheable`."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def digest_at(path: str) -> str:
+    """What lies at a resolved path: of a file its content, of a folder all that is below it.
+
+    `missing` when there is nothing. Raises `Uncacheable`: it cannot be read, or there is too much.
+    """
+    try:
+        found = os.lstat(path)
+        if stat.S_ISDIR(found.st_mode):
+            return _of_folder(path)
+        return file_digest(path) if stat.S_ISREG(found.st_mode) else f"kind {found.st_mode:o}"
+    except (FileNotFoundError, NotADirectoryError):
+        return MISSING
+    except OSError as error:
+        raise Uncacheable(f"{path!r} cannot be read: {error.strerror}") from error
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a regular file's content; of a large one's size and time. Raises `OSError`."""
+    with open(os.open(path, _OPEN), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        found = os.fstat(file.fileno())
+        if found.st_size > LARGE_BYTES:
+            return f"{found.st_size} bytes of {found.st_mtime_ns}"
+        seen = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            seen.update(chunk)
+    return seen.hexdigest()
+
+
+def _of_folder(folder: str) -> str:
+    seen, count = hashlib.sha256(), 0
+    for name, told in _below(folder, ""):
+        count += 1
+        if count > MOST_FILES:
+            raise Uncacheable(f"folder {folder!r} holds more than {MOST_FILES} files")
+        seen.update(canonical([name, told]))
+    return seen.hexdigest()
+
+
+def _below(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+    """Every file below a folder in one order; links are told, not followed."""
+    with os.scandir(folder) as found:
+        items = sorted(found, key=lambda item: item.name)
+    for item in items:
+        name = prefix + item.name
+        if item.is_dir(follow_symlinks=False):
+            if item.name not in PASSED_OVER:
+                yield name + "/", ""
+                yield from _below(item.path, name + "/")
+        elif item.is_symlink():
+            yield name, "link to " + os.readlink(item.path)
+        elif item.is_file():
+            yield name, file_digest(item.path)
+        else:
+            yield name, "special"
