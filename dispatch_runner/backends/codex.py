@@ -15,7 +15,7 @@ from dispatch_runner.backends.choices import (
 from dispatch_runner.backends.codex_record import SessionRecord
 from dispatch_runner.backends.codex_turn import Turn
 from dispatch_runner.backends.following import looking
-from dispatch_runner.backends.prices import unknown_price
+from dispatch_runner.backends.prices import load_prices, unknown_price
 from dispatch_runner.backends.programs import leftovers
 from dispatch_runner.backends.spending import Spending
 from dispatch_runner.backends.strict_schema import is_strict
@@ -114,6 +114,7 @@ class CodexBackend:
                         arguments, call, turn.event, stdin=prompt, variables=self._variables
                     ),
                     turn.look,
+                    load_prices,
                 )
             finally:
                 turn.settle()

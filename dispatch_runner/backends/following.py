@@ -31,9 +31,13 @@ class Tail:
         return whole.splitlines()
 
 
-async def looking(run: Callable[[], Awaitable[T]], look: Callable[[], None]) -> T:
+async def looking(
+    run: Callable[[], Awaitable[T]],
+    look: Callable[[], None],
+    meanwhile: Callable[[], Awaitable[None]] | None = None,
+) -> T:
     """Awaits `run`, and calls `look` every `LOOK_SECONDS` meanwhile. What `look` raises cancels
-    `run`, and is raised when that has ended."""
+    `run`, and is raised when that has ended. `meanwhile` is awaited at the same time, and raises nothing."""
     failures: list[Exception] = []
     results: list[T] = []
 
@@ -48,6 +52,8 @@ async def looking(run: Callable[[], Awaitable[T]], look: Callable[[], None]) -> 
                 return
 
     async with anyio.create_task_group() as group:
+        if meanwhile is not None:
+            group.start_soon(meanwhile)
         with anyio.CancelScope() as working:
             group.start_soon(watch, working)
             try:

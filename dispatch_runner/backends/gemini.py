@@ -16,7 +16,7 @@ from dispatch_runner.backends.choices import (
 )
 from dispatch_runner.backends.following import looking
 from dispatch_runner.backends.gemini_turn import Turn
-from dispatch_runner.backends.prices import unknown_price
+from dispatch_runner.backends.prices import load_prices, unknown_price
 from dispatch_runner.backends.programs import leftovers
 from dispatch_runner.backends.spending import Spending
 from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of, question_of
@@ -92,6 +92,7 @@ class GeminiBackend:
                         variables=variables,
                     ),
                     turn.look,
+                    load_prices,
                 )
             finally:
                 turn.settle()

@@ -24,6 +24,7 @@ from pydantic_ai.settings import ModelSettings
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, Usage
 from dispatch_runner.models.budget import Budget
+from dispatch_runner.models.usage import total_usage
 from dispatch_runner.protocols import AgentCall
 
 LOGGED_CHARACTERS = 400
@@ -44,6 +45,8 @@ class Watch:
         self._meter = call.meter
         self._max_turns = max_turns
         self._running = 0
+        self._used: Usage | None = None
+        """Of this round: the budget is what was left at its start."""
 
     def before_request(self) -> None:
         """Raises `AgentError` when nothing more may be asked."""
@@ -63,12 +66,12 @@ class Watch:
         if isinstance(error, ModelConnectionError) and error.phase in {"pool", "connect"}:
             return
         refused = isinstance(error, ModelHTTPError)
-        self._meter.spend(Usage(requests=1, cost_usd=0.0 if refused else None))
+        self._spend(Usage(requests=1, cost_usd=0.0 if refused else None))
 
     def answered(self, response: ModelResponse) -> None:
         """A request that began to be answered; the answer may be cut off."""
         self.last = response
-        self._meter.spend(_usage(response) or Usage(requests=1))
+        self._spend(_usage(response) or Usage(requests=1))
         if response.usage.unmeasured_requests:
             self.unmeasured = True
 
@@ -86,6 +89,10 @@ class Watch:
                 self._running = max(0, self._running - 1)
             self._meter.pulse(working=self._running > 0)
 
+    def _spend(self, usage: Usage) -> None:
+        self._used = total_usage([self._used, usage])
+        self._meter.spend(usage)
+
     def _tell(self, part: ToolCallPart) -> None:
         given = part.args if isinstance(part.args, str) else json.dumps(part.args, default=str)
         self._call.log.tell("tool", name=part.tool_name, input=given[:LOGGED_CHARACTERS])
@@ -95,14 +102,12 @@ class Watch:
         Args:
             over: an amount that is just used up is no reason yet.
         """
-        budget, used = self._call.budget, self._meter.usage
-        if budget is None or used is None:
-            return
-        for name, most, so_far in _amounts(budget, used):
+        budget = self._call.budget or Budget()
+        for name, most, so_far in _amounts(budget, self._used or Usage()):
             if so_far > most or (so_far == most and not over):
                 raise AgentError(
                     ErrorType.BUDGET_EXCEEDED,
-                    f"the task's budget of {most:g} {name} is used up: {so_far:g} so far",
+                    f"what was left of the budget is used up: {so_far:g} of {most:g} {name}",
                     hint="raise it, or give the agent less to do",
                 )
 

@@ -13,7 +13,7 @@ from dispatch_runner.backends.choices import (
 )
 from dispatch_runner.backends.following import looking
 from dispatch_runner.backends.opencode_turn import Turn
-from dispatch_runner.backends.prices import unknown_price
+from dispatch_runner.backends.prices import load_prices, unknown_price
 from dispatch_runner.backends.programs import leftovers, output_files
 from dispatch_runner.backends.spending import Spending
 from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of
@@ -102,6 +102,7 @@ class OpencodeBackend:
                     variables=variables,
                 ),
                 turn.look,
+                load_prices,
             )
         finally:
             turn.settle()

@@ -37,6 +37,16 @@ def unknown_price(provider: str, model: str | None) -> str | None:
     return None
 
 
+async def load_prices() -> None:
+    """Imports the list in a thread: it takes long enough to be felt by everything else that runs."""
+    import sys
+
+    if "genai_prices" not in sys.modules:
+        import anyio.to_thread
+
+        await anyio.to_thread.run_sync(unknown_price, "openai", "gpt-5")
+
+
 def _price(
     provider: str, model: str, input_tokens: int, output_tokens: int, cache_read_tokens: int
 ) -> float:

@@ -71,7 +71,7 @@ class Keys(NamedTuple):
                 parts[f"file {path}"] = digest_at(path)
         return parts
 
-    def _definition(self, job: Job) -> Iterator[tuple[str, str]] | Parts:
+    def _definition(self, job: Job) -> Parts:
         """What the operator says of the agent; for a program, also what is in its files."""
         parts: Parts = {}
         if job.agent.backend.name == "command":  # it is told; no prompt is

@@ -46,7 +46,8 @@ class ResourceLimits:
             number == signal.SIGXCPU
             or (number == signal.SIGKILL and cpu_seconds >= self.cpu_seconds)
         ):
-            return f"its limit of {self.cpu_seconds} seconds of CPU time"
+            unit = "second" if self.cpu_seconds == 1 else "seconds"
+            return f"its limit of {self.cpu_seconds} {unit} of CPU time"
         if self.file_size_bytes is not None and number == signal.SIGXFSZ:
             return f"its limit of {self.file_size_bytes} bytes for a file"
         return None

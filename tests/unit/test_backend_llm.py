@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,15 +260,15 @@ async def test_a_cancelled_request_is_counted_with_what_is_known(
     assert (usage.requests, usage.input_tokens, usage.cost_usd) == (1, 100, None)
 
 
-async def test_a_budget_is_kept_over_the_rounds_of_an_attempt(serve: Serve, tmp_path: Path) -> None:
-    server = serve(text("wrong"))
+async def test_a_budget_is_what_the_round_may_use(serve: Serve, tmp_path: Path) -> None:
+    server = serve(text("hello"))
     call = agent_call(tmp_path, budget=Budget(requests=1))
-    backend = backend_of(server)
-    first = await backend.answer(role_of(), call)
-    again = replace(call, repair=Repair(1, "no", first.output, first.session))
-    failure = await fails(backend, again)
+    for _ in range(2):  # whoever starts a further round says what is left then
+        await backend_of(server).answer(role_of(), call)
+    call.budget = Budget(requests=0)
+    failure = await fails(backend_of(server), call)
     assert failure.type is ErrorType.BUDGET_EXCEEDED
-    assert len(server.requests) == 1
+    assert len(server.requests) == 2
 
 
 async def test_an_answer_over_the_budget_in_money_is_none(serve: Serve, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ async def test_memory_that_is_only_reserved_does_not_count() -> None:
 async def test_a_program_that_burns_its_cpu_time_is_ended_and_that_is_told() -> None:
     completed = await python("while True: pass", ResourceLimits(cpu_seconds=1))
     assert completed.signal == "SIGXCPU"
-    assert completed.exceeded == "its limit of 1 seconds of CPU time"
+    assert completed.exceeded == "its limit of 1 second of CPU time"
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ async def test_one_that_ignores_the_signal_is_killed_a_second_later() -> None:
     code = "import signal; signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass"
     completed = await python(code, ResourceLimits(cpu_seconds=1))
     assert completed.signal == "SIGKILL"
-    assert completed.exceeded == "its limit of 1 seconds of CPU time"
+    assert completed.exceeded == "its limit of 1 second of CPU time"
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ async def test_a_shell_whose_program_was_ended_by_a_limit_tells_it_by_its_exit_c
     completed = await run(
         ["sh", "-c", f"{burn}; exit $?"], env=ENVIRONMENT, limits=ResourceLimits(cpu_seconds=1)
     )
-    assert completed.exceeded == "its limit of 1 seconds of CPU time"
+    assert completed.exceeded == "its limit of 1 second of CPU time"
 
 
 async def test_a_killed_program_that_used_little_was_not_ended_by_a_limit() -> None:
