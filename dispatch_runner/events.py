@@ -6,7 +6,7 @@ hears of `TaskFinished`, the task's trace and its `finished` record are on disk.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from dispatch_runner.models import Interruption, JsonObject, Result, TaskError, TaskResult
 from dispatch_runner.models.trace import Attempt, McpCall, TraceEvent
@@ -63,6 +63,19 @@ class ProviderHeld(NamedTuple):
     """When its quota is there again, where it is known: seconds since 1970."""
 
 
+class CacheConsulted(NamedTuple):
+    """The cache was asked about a task that opted in, or was given its result. Told on request only:
+    the task's trace has it in any case."""
+
+    task_id: str
+    answer: Literal["hit", "miss", "stored", "not_stored", "skipped"]
+    """`skipped`: it cannot be told what the result would depend on."""
+    key: str | None
+    """By which the result is kept; null when it was skipped."""
+    reason: str
+    """In words; empty where there is nothing to say."""
+
+
 class TaskFinished(NamedTuple):
     """A task settled, also one that never started.
 
@@ -98,6 +111,7 @@ Event = (
     | TaskStarted
     | AttemptFailed
     | ProviderHeld
+    | CacheConsulted
     | TaskFinished
     | DispatchStopping
     | DispatchFinished

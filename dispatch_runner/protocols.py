@@ -244,6 +244,22 @@ class PromptedRole(Role, Protocol):
 
 
 @runtime_checkable
+class CacheableRole(Role, Protocol):
+    """A role that says what its answers depend on. Of another one the cache takes that they depend on
+    the file that defines it, and on every path in the input."""
+
+    @property
+    def version(self) -> str:
+        """Another one when the same question may be answered otherwise."""
+        ...
+
+    def reads(self, value: JsonObject) -> Sequence[str] | None:
+        """Files and folders that an answer to this input depends on; null: others, too, so that it
+        cannot be told when it is out of date."""
+        ...
+
+
+@runtime_checkable
 class OfflineRole(Role, Protocol):
     """A role that can answer by itself, with real tools, no model and no network."""
 
@@ -303,6 +319,7 @@ class Agent(NamedTuple):
     budget: Budget = Budget()
     """Of one task."""
     cache: bool = False
+    """Whether results of its tasks are used again, where a task itself does not say."""
     workspace: Workspace = "in_place"
 
 

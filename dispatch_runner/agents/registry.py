@@ -125,6 +125,17 @@ class Registry:
             self._agents[name] = None if role is None else self._agent(name, role)
         return self._agents[name]
 
+    def role(self, name: str) -> Role:
+        """What is asked of an agent. Raises `InternalError` for an unknown name."""
+        role = self._role(name)
+        if role is None:
+            raise InternalError(f"there is no agent '{name}'")
+        return role
+
+    def backend(self, name: str, backend: str) -> Backend:
+        """The backend as it would answer for an agent, whichever one does. Raises `SettingsError`."""
+        return self._backend(name, backend)
+
     def names(self) -> list[str]:
         """All names, sorted."""
         files = (*self._files, *self._broken_files)
@@ -242,7 +253,8 @@ class Registry:
         return "offline" if name in OWN_ANSWER else settings.backend
 
     def _backend(self, name: str, backend: str) -> Backend:
-        if backend in NEED_A_COMMAND and self._command(name) is None:
+        own = backend == self._backend_name(name)  # a fallback has no command: that is the first one's
+        if backend in NEED_A_COMMAND and not (own and self._command(name)):
             raise SettingsError(
                 f"agent '{name}' has no command for backend '{backend}'",
                 source=self._settings.origin("backend"),
@@ -255,8 +267,8 @@ class Registry:
             return None
         from dispatch_runner.settings.backend_options import options_for
 
-        first = backend == self._backend_name(name)
-        return options_for(name, self._settings.agents.get(name), self._settings.cwd, first)
+        own = backend == self._backend_name(name)
+        return options_for(name, self._settings.agents.get(name), self._settings.cwd, own)
 
     def _origin(self, name: str) -> str:
         if name in self._settings.agents:

@@ -29,18 +29,18 @@ class AcpBackend:
     def __init__(self, options: BackendOptions) -> None:
         keys = () if options.api_key_env is None else (options.api_key_env,)
         self._options = options
-        self._program = AgentProgram(options, "acp", keys)
-        self.provider = options.provider or self._program.name.rpartition("/")[2]
+        self.program = AgentProgram(options, "acp", keys)
+        self.provider = options.provider or self.program.name.rpartition("/")[2]
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role on this machine, or null."""
         if not hasattr(role, "question"):
             return f"agent {role.name!r} cannot be asked in words"
-        return self._program.missing()
+        return self.program.missing()
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known: the protocol does not ask for it."""
-        return f"{self._program.name!r} need not tell what it costs: the protocol leaves that open"
+        return f"{self.program.name!r} need not tell what it costs: the protocol leaves that open"
 
     async def answer(self, role: Role, call: AgentCall) -> Answer:
         """The agent's answer to this round.
@@ -56,8 +56,8 @@ class AcpBackend:
         stdout, stderr = output_files(call)
         try:
             async with dialogue(
-                self._program.command,
-                env={**self._program.environment, **call_variables(call)},
+                self.program.command,
+                env={**self.program.environment, **call_variables(call)},
                 cwd=folder,
                 stdout=stdout,
                 stderr=stderr,
@@ -66,13 +66,13 @@ class AcpBackend:
                 hurry=call.hurry,
                 limits=resource_limits(self._options),
             ) as program:
-                connection = Connection(program, self._program.name, turn)
+                connection = Connection(program, self.program.name, turn)
                 session = Session(
                     connection,
                     turn,
                     call,
                     model=self._options.model,
-                    environment=self._program.environment,
+                    environment=self.program.environment,
                 )
                 answer = await connection.during(lambda: session.answer(question, str(folder)))
         finally:
@@ -80,7 +80,7 @@ class AcpBackend:
             call.log.stderr_file = kept(stderr)
         if program.leftovers:
             answer.warnings.append(
-                f"{self._program.name!r} left {program.leftovers} processes behind; they were ended"
+                f"{self.program.name!r} left {program.leftovers} processes behind; they were ended"
             )
         return answer
 

@@ -106,7 +106,7 @@ class ClaudeCodeBackend:
             return f"agent {role.name!r} cannot be put into words"
         missing = self.program.missing()
         if missing is not None:
-            return f"{missing}; 'npm install -g @anthropic-ai/claude-code' installs Claude Code"
+            return f"{missing}: install it with 'npm install -g @anthropic-ai/claude-code'"
         key = self._options.api_key_env
         if key is not None and key not in os.environ:
             return f"the environment has no {key!r}, which api_key_env names"

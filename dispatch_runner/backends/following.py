@@ -1,8 +1,8 @@
 """Reads along in a file that a program writes while it runs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -34,7 +34,7 @@ class Tail:
 async def looking(
     run: Callable[[], Awaitable[T]],
     look: Callable[[], None],
-    meanwhile: Callable[[], Awaitable[None]] | None = None,
+    meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> T:
     """Awaits `run`, and calls `look` every `LOOK_SECONDS` meanwhile. What `look` raises cancels
     `run`, and is raised when that has ended. `meanwhile` is awaited at the same time, and raises nothing."""

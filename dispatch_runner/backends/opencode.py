@@ -89,6 +89,7 @@ class OpencodeBackend:
         turn = Turn(call, self._program.name, output_files(call)[1], spending, _allowed(access))
         variables = {
             **ISOLATED,
+            **_database(call),
             "OPENCODE_CONFIG_CONTENT": _json(self._settings(question, call, access, model)),
         }
         prompt = _prompt(question, call, session)
@@ -139,6 +140,17 @@ class OpencodeBackend:
             if provider not in KNOWN:
                 own["npm"] = "@ai-sdk/openai-compatible"
         return own
+
+
+def _database(call: AgentCall) -> Mapping[str, str]:
+    """Its sessions, one file for each attempt: several opencodes that start at once on one file find it
+    locked. Null where there is no folder that lasts: then all use the user's."""
+    prefix = call.output_prefix
+    if prefix is None:
+        return {}
+    folder = prefix.parent / "opencode"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return {"OPENCODE_DB": str(folder / f"{prefix.name}.{call.attempt}.db")}
 
 
 def _arguments(call: AgentCall, model: str | None, session: str | None) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dispatch_runner.backends.failures import provider_failure
 from dispatch_runner.backends.following import Tail
-from dispatch_runner.backends.programs import evidence, last_line
+from dispatch_runner.backends.programs import TAIL_LIMIT, evidence, last_line
 from dispatch_runner.backends.spending import Spending
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
@@ -212,12 +212,22 @@ class Turn:
         return failure
 
     def _ended_badly(self, completed: Completed) -> AgentError:
-        code, said = completed.returncode, last_line(completed)
+        code, said = completed.returncode, completed.stderr.tail(TAIL_LIMIT)
+        details = evidence(completed)
+        if "Failed query" in said or "database is locked" in said:
+            return AgentError(
+                ErrorType.UNAVAILABLE,
+                f"{self._program!r} could not open its database, which others use at the same time",
+                hint="start opencode once before several of them run at once: that makes the database",
+                details=details,
+                retry_after=1.0,
+            )
         how = (
             f"was killed by {completed.signal}"
             if completed.signal
             else f"ended with exit code {code}"
         )
-        message = f"{self._program!r} {how}" + (f": {cut(said, INPUT_LIMIT)}" if said else "")
-        details = evidence(completed)
-        return AgentError(ErrorType.CRASHED, message, details=details, session=self.session)
+        message = f"{self._program!r} {how}: {cut(last_line(completed), INPUT_LIMIT)}"
+        return AgentError(
+            ErrorType.CRASHED, message.removesuffix(": "), details=details, session=self.session
+        )

@@ -26,10 +26,11 @@ ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b
 def missing_program(program: str, environment: Mapping[str, str], cwd: Path | None) -> str | None:
     """Why a program cannot be started here, or null."""
     path = environment.get("PATH", os.defpath)
+    where = "on PATH" if "PATH" in environment else f"on {path!r}; it sees no PATH: add that to env"
     relative = "/" in program and not program.startswith("/")
     if shutil.which(f"{cwd}/{program}" if cwd and relative else program, path=path):
         return None
-    return f"program {program!r} was not found" + ("" if "/" in program else f" on '{path}'")
+    return f"program {program!r} was not found" + ("" if "/" in program else f" {where}")
 
 
 def resource_limits(options: BackendOptions) -> ResourceLimits | None:

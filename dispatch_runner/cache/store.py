@@ -55,7 +55,7 @@ class CacheInfo(NamedTuple):
 
 
 class Store:
-    """The cache in one folder. For one thread at a time, and any number of processes."""
+    """The cache in one folder. For any number of threads and processes."""
 
     def __init__(
         self, folder: Path, max_bytes: int, now: Callable[[], float] = time.time

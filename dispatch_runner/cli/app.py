@@ -247,6 +247,7 @@ def agents(
     context: typer.Context,
     config: ConfigFile = None,
     backend: Backend = None,
+    agents: AgentFolder = None,
     mcp_config: McpConfig = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> int:
@@ -254,8 +255,33 @@ def agents(
     from dispatch_runner.cli.inspect import show_agents
 
     invocation: Invocation = context.obj
-    flags = Flags(config=config, backend=backend, mcp_config=mcp_config)
+    flags = Flags(
+        config=config, backend=backend, agent_folder=tuple(agents or ()), mcp_config=mcp_config
+    )
     return show_agents(flags, as_json, invocation.channel)
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    config: ConfigFile = None,
+    backend: Backend = None,
+    agents: AgentFolder = None,
+    mcp_config: McpConfig = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """Say which backends and agents can run here, and why not.
+
+    Starts each agent's program once for its version; nothing is asked of a model. Exit code 1 when an
+    agent cannot run, or records cannot be written.
+    """
+    from dispatch_runner.cli.doctor import examine_machine
+
+    invocation: Invocation = context.obj
+    flags = Flags(
+        config=config, backend=backend, agent_folder=tuple(agents or ()), mcp_config=mcp_config
+    )
+    return examine_machine(flags, as_json, invocation.channel)
 
 
 @app.command()

@@ -3,6 +3,6 @@
 COMMANDS = frozenset(
     {
         "run", "start", "status", "wait", "cancel", "result", "validate", "graph", "schema", "agents",
-        "mcp", "traces", "trust", "version",
+        "doctor", "mcp", "traces", "trust", "version",
     }
 )  # fmt: skip

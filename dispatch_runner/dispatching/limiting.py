@@ -51,9 +51,7 @@ class Limiting:
         for usage in self._spent:
             budgets.carry_over(usage)
         gates = Gates(wait_for_reset=self._settings.wait_for_reset)
-        return Admission(
-            Limits(capacities, rates, self._locks), gates, budgets, clock, report
-        )
+        return Admission(Limits(capacities, rates, self._locks), gates, budgets, clock, report)
 
     def close(self) -> None:
         """Gives the machine's locks back."""

@@ -120,7 +120,7 @@ def require_work(answer: Answer) -> None:
         raise AgentError(ErrorType.BAD_OUTPUT, f"output is {kind}, not a JSON object")
     if not output:
         raise AgentError(ErrorType.UNVERIFIED, "the agent ended cleanly with an empty output")
-    missing = [path for path in _claimed(output) if not os.path.isfile(path)]  # noqa: PTH113
+    missing = [path for path in claimed_files(output) if not os.path.isfile(path)]  # noqa: PTH113
     if missing:
         raise AgentError(
             ErrorType.UNVERIFIED,
@@ -129,7 +129,8 @@ def require_work(answer: Answer) -> None:
         )
 
 
-def _claimed(output: JsonObject) -> list[str]:
+def claimed_files(output: JsonObject) -> list[str]:
+    """The files that an agent says it wrote."""
     written = output.get("files_written")
     claimed = [output.get("generated_file"), *(written if isinstance(written, list) else [written])]
     return [path for path in claimed if isinstance(path, str)]

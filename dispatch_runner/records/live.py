@@ -95,7 +95,9 @@ def state_of(place: Place) -> DispatchState:
         key=lambda task: _CAUSES_FIRST.get(task.status, len(_CAUSES_FIRST)),
     )
     running = records.status == "running"
-    ended = not running and records.status != "crashed"  # else there may be that of an earlier process
+    ended = (
+        not running and records.status != "crashed"
+    )  # else there may be that of an earlier process
     return DispatchState(
         dispatch=place.name,
         status=records.status,

@@ -258,9 +258,7 @@ class Recorder:
             "message": event.error.message[:LONGEST_MESSAGE],
             "retry_in": round(event.retry_in, 3),
         }
-        self._journal.append(
-            "attempt_failed", encode(event.task_id), event.attempt, encode(fields)
-        )
+        self._journal.append("attempt_failed", encode(event.task_id), event.attempt, encode(fields))
 
     def _provider_held(self, event: ProviderHeld) -> None:
         fields = {

@@ -5,8 +5,6 @@ From `hold` on nobody else runs, resumes or prunes it. Nothing is written before
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +19,7 @@ from dispatch_runner.records import store
 from dispatch_runner.records.added import added_tasks
 from dispatch_runner.records.background import Background
 from dispatch_runner.records.folder import RESERVE_NAME, TEMPORARY, Folder, reason
-from dispatch_runner.records.journal import JOURNAL_NAME, OPENED, Journal, Loaded
+from dispatch_runner.records.journal import JOURNAL_NAME, OPENED, Journal
 from dispatch_runner.records.kept import Kept, keep_under
 from dispatch_runner.records.names import TaskNames
 from dispatch_runner.records.recorded import recorded_attempts, recorded_result, recorded_trace
@@ -159,7 +157,7 @@ class Earlier:
                     f"the trace of task '{task.task_id}' is damaged or missing: it is run again"
                 )
             else:
-                found[task.task_id] = replace(result, task_id=task.task_id)
+                found[task.task_id] = result
         return found
 
     def redacted_outputs(self) -> set[str]:
@@ -185,10 +183,9 @@ class Earlier:
             run.remove(leftover)
         self._parent.remove(f".{self.place.name}.new")
         journal.cut_torn_tail()
-        names = self._names()
         header = self._header(way)
         if way.mapping is not None:
-            header |= self._change_request(way, way.mapping, redactor, names)
+            header |= self._change_request(way, way.mapping, redactor)
         journal.append_header(header)
         counts = {"kept": len(way.kept), "left": len(way.request["tasks"]) - len(way.kept)}
         journal.append("resumed", data=orjson.dumps(counts))
@@ -202,7 +199,7 @@ class Earlier:
         made = {name: len(each) for name, each in way.attempts.items()}
         return Recorder(
             self._parent, self.place.name, run, journal, index, background, redactor, self._clock,
-            names, made,
+            self._names, made,
         )  # fmt: skip
 
     # -- reading ------------------------------------------------------------------------------
@@ -217,7 +214,9 @@ class Earlier:
         """Why the request on disk cannot be used."""
         self._read_request(openings)
         known = self.request or self.index
-        tasks = {t["task_id"]: RecordedTask(t["task_id"], t["agent"], "pending") for t in known["tasks"]}
+        tasks = {
+            t["task_id"]: RecordedTask(t["task_id"], t["agent"], "pending") for t in known["tasks"]
+        }
         self.replay = Replay(tasks)
         for record in self._loaded.records:
             self.replay.apply(record)
@@ -225,6 +224,7 @@ class Earlier:
             added = added_tasks(self._run, self.replay.added.values())
             self.request = {**self.request, "tasks": [*self.request["tasks"], *added]}
         self._interrupt_the_running()
+        self._names = self._names_of_before()
 
     def _read_request(self, openings: Sequence[JsonObject]) -> None:
         path = self._run.path_of(self.request_file)
@@ -267,7 +267,7 @@ class Earlier:
         )  # fmt: skip
 
     def _printed_by(self, task_id: str, attempt: int) -> tuple[str, str]:
-        name = self._names().name(task_id)
+        name = self._names.name(task_id)
         return f"{name}.{attempt}.stdout", f"{name}.{attempt}.stderr"
 
     def _printed_by_the_interrupted(self) -> list[str]:
@@ -280,7 +280,7 @@ class Earlier:
         )
         return [file for file in files if self._run.size(file)]
 
-    def _names(self) -> TaskNames:
+    def _names_of_before(self) -> TaskNames:
         """The file names of before, for as many tasks as had a trace."""
         names = TaskNames()
         for task in self.replay.tasks.values():
@@ -302,7 +302,7 @@ class Earlier:
         return header | {"version": __version__}
 
     def _change_request(
-        self, way: Reopening, mapping: Mapping[str, str], redactor: Redactor, names: TaskNames
+        self, way: Reopening, mapping: Mapping[str, str], redactor: Redactor
     ) -> JsonObject:
         """Puts the new request on disk, and what is kept under its ids into the journal: it counts from
         the header on that follows, all at once."""
@@ -317,7 +317,8 @@ class Earlier:
             if old != task_id:
                 name = f"{fresh.name(task_id)}~{generation}"
                 record = keep_under(self._run, task, task_id, name)
-                names.take(task_id, name)
+                self._names.take(task_id, name)
+                way.kept[task_id].trace_file = self._run.path_of(f"{name}.json")
             self._journal.append(
                 KEPT, orjson.dumps(task_id), record.attempt, orjson.dumps(record.fields)
             )

@@ -19,6 +19,7 @@ from typing_extensions import TypedDict  # pydantic's own; it refuses the one of
 
 from dispatch_runner.events import (
     AttemptFailed,
+    CacheConsulted,
     DispatchFinished,
     DispatchStarted,
     DispatchStopping,
@@ -125,6 +126,20 @@ class ProviderHeldLine(TypedDict):
 
 
 @_DOCUMENTED
+class CacheConsultedLine(TypedDict):
+    """What the cache said of a task that opted in; only with `--explain`."""
+
+    event: Literal["cache_consulted"]
+    task_id: str
+    answer: Literal["hit", "miss", "stored", "not_stored", "skipped"]
+    """`skipped`: it cannot be told what the result would depend on."""
+    key: str | None
+    """By which the result is kept; null when it was skipped."""
+    reason: str
+    """In words; cut after 2,000 characters."""
+
+
+@_DOCUMENTED
 class TaskFinishedLine(TypedDict):
     """A task settled, perhaps without having started. Its trace is on disk."""
 
@@ -175,6 +190,7 @@ EventLine = (
     | TaskStartedLine
     | AttemptFailedLine
     | ProviderHeldLine
+    | CacheConsultedLine
     | TaskFinishedLine
     | DispatchStoppingLine
     | DispatchFinishedLine
@@ -203,6 +219,14 @@ def to_json(event: Event) -> EventLine:
                 "cause": shortened(event.cause, TEXT_LENGTH),
                 "seconds": event.seconds,
                 "resets_at": event.resets_at,
+            }
+        case CacheConsulted():
+            return {
+                "event": "cache_consulted",
+                "task_id": event.task_id,
+                "answer": event.answer,
+                "key": event.key,
+                "reason": shortened(event.reason, TEXT_LENGTH),
             }
         case TasksAdded():
             return {"event": "tasks_added", "tasks": [_declared(each) for each in event.tasks]}

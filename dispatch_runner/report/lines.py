@@ -3,6 +3,7 @@
 from dispatch_runner.clock import Clock
 from dispatch_runner.events import (
     AttemptFailed,
+    CacheConsulted,
     DispatchFinished,
     DispatchStarted,
     DispatchStopping,
@@ -16,7 +17,7 @@ from dispatch_runner.models import TaskResult, TaskStatus
 from dispatch_runner.report.output import LineWriter, Output
 from dispatch_runner.report.summary import summary_lines
 from dispatch_runner.report.tally import Tally
-from dispatch_runner.report.wording import WORD, cause, duration, held, label, reason
+from dispatch_runner.report.wording import WORD, cause, duration, held, label, one_line, reason
 
 LINES_PER_SECOND = 10.0
 BURST = 100
@@ -51,6 +52,8 @@ class Lines:
                 self._put(now, "retry", event.task_id, _retry(event))
             case ProviderHeld():
                 self._put(now, "held", event.provider, held(event))
+            case CacheConsulted():
+                self._put(now, event.answer, event.task_id, one_line(event.reason))
             case DispatchStarted():
                 self._writer.put(
                     f"dispatch {label(event.correlation_id)}: up to {event.max_workers} tasks at once"

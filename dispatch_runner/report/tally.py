@@ -6,6 +6,7 @@ from itertools import islice
 
 from dispatch_runner.events import (
     AttemptFailed,
+    CacheConsulted,
     DispatchFinished,
     DispatchStarted,
     DispatchStopping,
@@ -97,6 +98,8 @@ class Tally:
             case DispatchStarted():
                 self.correlation_id = event.correlation_id
                 self.started_at = now
+            case CacheConsulted():
+                pass  # a hit shows as a task that has settled
             case ProviderHeld():
                 ends = None if event.seconds is None else now + event.seconds
                 self.held[event.provider] = ends

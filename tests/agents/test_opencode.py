@@ -72,7 +72,8 @@ def agent(tmp_path: Path, opencode: Opencode, server: Callable[..., ModelServer]
     @asynccontextmanager
     async def build(scenario: str, folder: Path, **options: Any) -> AsyncIterator[Backend]:
         url = "http://127.0.0.1:9" if scenario == "unreachable" else server(SCRIPTS[scenario]).url
-        yield opencode(url, **{**OPTIONS.get(scenario, {}), **options})
+        backend = opencode(url, **{**OPTIONS.get(scenario, {}), **options})
+        yield backend
 
     return Agent(SimpleNamespace(build=build, LACKS=LACKS), tmp_path)
 

@@ -159,6 +159,13 @@ async def test_an_end_in_the_middle_is_no_answer(
     assert "middle" in error.message
 
 
+async def test_a_database_that_is_just_being_made_is_waited_for(agent: Agent) -> None:
+    error, _ = await agent.fails("migrating")
+    assert error.type is ErrorType.UNAVAILABLE
+    assert error.retryable
+    assert error.retry_after == 1.0
+
+
 async def test_a_failure_without_a_name_that_is_tried_again_is_the_providers(agent: Agent) -> None:
     with anyio.fail_after(20):
         error, call = await agent.fails("unnamed")

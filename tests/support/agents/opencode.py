@@ -179,6 +179,8 @@ class Program:
                 sys.exit(0)
             case "crash":
                 os.kill(os.getpid(), signal.SIGSEGV)
+            case "migrating":
+                sys.exit("Error: Unexpected error\n\nFailed query:\nCREATE TABLE `x`\nparams: ")
             case "silence":
                 time.sleep(1000)
             case "working" | "deaf":
