@@ -63,13 +63,16 @@ class ProviderHeld(NamedTuple):
     """When its quota is there again, where it is known: seconds since 1970."""
 
 
+CacheAnswer = Literal["hit", "miss", "stored", "not_stored", "skipped"]
+"""`skipped`: it cannot be told what the result would depend on."""
+
+
 class CacheConsulted(NamedTuple):
     """The cache was asked about a task that opted in, or was given its result. Told on request only:
     the task's trace has it in any case."""
 
     task_id: str
-    answer: Literal["hit", "miss", "stored", "not_stored", "skipped"]
-    """`skipped`: it cannot be told what the result would depend on."""
+    answer: CacheAnswer
     key: str | None
     """By which the result is kept; null when it was skipped."""
     reason: str

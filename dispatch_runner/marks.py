@@ -12,8 +12,10 @@ program's, and a slash.
 TOKEN = os.urandom(6).hex()
 """Of this process and no other, also of one that gets its number."""
 
-TAG_OFFSET = int(TOKEN[:8], 16)
-"""The part of the token that all tags of this process carry."""
+
+def tag_offset(token: str) -> int:
+    """The part of a token that all tags of its process carry."""
+    return int(token[:8], 16)
 
 
 def marker_prefix() -> str:

@@ -153,6 +153,29 @@ class NoTools:
         return ()
 
 
+class Place(Protocol):
+    """Where a task works, when that is not the caller's own folder.
+
+    The caller's paths and the agent's may differ: in a git worktree, `/repo/a.py` is
+    `/worktree/a.py`. Paths are found at the start of strings, and where a path begins within one.
+    """
+
+    workspace: Path
+    roots: AllowedRoots
+
+    def folder(self, wanted: Path) -> Path:
+        """What a folder that the operator wrote down is here."""
+        ...
+
+    def inward(self, value: Any) -> Any:
+        """A JSON value of the caller's as the agent is to see it."""
+        ...
+
+    def outward(self, value: Any) -> Any:
+        """A JSON value of the agent's as the caller is to see it."""
+        ...
+
+
 @dataclass(slots=True)
 class AgentCall:
     """Everything one attempt is given. Made anew for each attempt; agents keep nothing of it."""
@@ -185,6 +208,14 @@ class AgentCall:
     """Set in the further rounds of an attempt."""
     budget: Budget | None = None
     """What this attempt may consume, to be passed on where the agent can keep it; null: any amount."""
+    place: Place | None = None
+    """Null: the workspace is the caller's own folder."""
+
+    def folder(self, wanted: Path | None) -> Path:
+        """Where a program of the agent runs: the folder that its definition names, else the workspace."""
+        if wanted is None:
+            return self.workspace
+        return wanted if self.place is None else self.place.folder(wanted)
 
 
 @dataclass(slots=True)
@@ -320,7 +351,8 @@ class Agent(NamedTuple):
     """Of one task."""
     cache: bool = False
     """Whether results of its tasks are used again, where a task itself does not say."""
-    workspace: Workspace = "in_place"
+    workspace: Workspace | None = None
+    """Where its tasks work, unless they say; null: as the operator's default says."""
 
 
 class Checks(Protocol):

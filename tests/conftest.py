@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from dispatch_runner.events import (
     AttemptFailed,
+    CacheConsulted,
     DispatchFinished,
     DispatchStarted,
     DispatchStopping,
@@ -101,6 +102,7 @@ def dispatch_events(finished: Callable[..., TaskFinished]) -> list[Event]:
         TaskStarted("b", "coder"),
         AttemptFailed("a", 1, limited, 2.0),
         ProviderHeld("anthropic", "too many requests", 2.0, None),
+        CacheConsulted("a", "miss", "0" * 64, "no result of this task is in the cache"),
         *settled,
         DispatchStopping("SIGINT"),
         DispatchFinished(result),

@@ -83,6 +83,18 @@ class MarkdownRole:
         """Wrong fields, and files that are no allowed absolute paths."""
         return [*check_model(MarkdownInput, value), *check_paths(text_paths(value, "files"), roots)]
 
+    @property
+    def version(self) -> str:
+        """By all that its file says, and our prompt around it."""
+        from hashlib import sha256
+
+        told = repr((self.system, self.tools, self.model, prompting.template("markdown").version))
+        return sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def reads(self, value: JsonObject) -> Sequence[str]:
+        """The files that it is shown."""
+        return [path for _, path in text_paths(value, "files")]
+
     def writes(self, value: JsonObject) -> Sequence[str]:
         """Nothing that is known: a task declares it with `modifies_files`."""
         return ()

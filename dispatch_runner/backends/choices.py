@@ -2,7 +2,8 @@
 
 import re
 
-from dispatch_runner.protocols import Access, Question
+from dispatch_runner.backends.agent_program import AgentProgram
+from dispatch_runner.protocols import Access, Question, Role
 from dispatch_runner.settings.backend_options import BackendOptions
 
 NETWORK = (
@@ -16,6 +17,20 @@ _EDITING = frozenset({"Edit", "MultiEdit", "NotebookEdit", "Write"})
 _CLAUDE = re.compile(
     r"(?i)(?:anthropic/)?claude|(?:default|haiku|inherit|opus\w*|sonnet)\b|fable\b"
 )
+
+
+def reason_against(
+    role: Role, program: AgentProgram, options: BackendOptions, install: str
+) -> str | None:
+    """Why a program cannot answer for a role on this machine, or null. Starts nothing."""
+    if not hasattr(role, "question"):
+        return f"agent {role.name!r} cannot be put into words"
+    if missing := program.missing():
+        return f"{missing}: install it with '{install}'"
+    key = options.api_key_env
+    if key is not None and key not in program.environment:
+        return f"the environment has no {key!r}, which api_key_env names"
+    return None
 
 
 def access_of(options: BackendOptions, question: Question) -> Access:

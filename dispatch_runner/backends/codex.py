@@ -11,6 +11,7 @@ from dispatch_runner.backends.choices import (
     commands_of,
     model_of,
     prompt_with_system,
+    reason_against,
 )
 from dispatch_runner.backends.codex_record import SessionRecord
 from dispatch_runner.backends.codex_turn import Turn
@@ -83,10 +84,7 @@ class CodexBackend:
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
-        if not hasattr(role, "question"):
-            return f"agent {role.name!r} cannot be put into words"
-        missing = self._program.missing()
-        return f"{missing}: install it with '{INSTALL}'" if missing else None
+        return reason_against(role, self._program, self._options, INSTALL)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
@@ -103,8 +101,8 @@ class CodexBackend:
         if session is not None:
             record.find(session, from_end=True)
             session = session if record else None  # what was not kept cannot be continued
-        spending = Spending(call, self._program.name, self.provider, self._options.max_turns)
-        turn = Turn(call, self._program.name, record, spending, resumed=session is not None)
+        spending = Spending(call, self.name, self.provider, self._options.max_turns)
+        turn = Turn(call, self.name, record, spending, resumed=session is not None)
         with _schema_file(question.schema) as schema:
             arguments = self._arguments(question, call, session, schema)
             prompt = self._prompt(question, call, session, by_words=schema is None)
@@ -121,7 +119,7 @@ class CodexBackend:
         turn.check(completed)
         return Answer(
             output_of(turn.text, question, turn.session),
-            [*turn.warnings, *leftovers(completed, self._program.name)],
+            [*turn.warnings, *leftovers(completed, self.name)],
             turn.session,
         )
 

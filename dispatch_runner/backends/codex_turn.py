@@ -196,7 +196,7 @@ class Turn:
     def _error(self, message: Any) -> None:
         self._said = str(message or "an error without a message")
         if any(words in self._said for words in _NETWORK):
-            # it would wait for the network without end
+            self._failed = True  # nothing was consumed; it would wait for the network without end
             raise provider_failure(self._program, self._said, session=self.session)
         if self._said.startswith("Reconnecting"):
             self._call.log.tell("retry", reason=cut(self._said, INPUT_LIMIT))

@@ -13,6 +13,7 @@ from dispatch_runner.backends.choices import (
     commands_of,
     model_of,
     prompt_with_system,
+    reason_against,
 )
 from dispatch_runner.backends.following import looking
 from dispatch_runner.backends.gemini_turn import Turn
@@ -62,10 +63,7 @@ class GeminiBackend:
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
-        if not hasattr(role, "question"):
-            return f"agent {role.name!r} cannot be put into words"
-        missing = self._program.missing()
-        return f"{missing}: install it with '{INSTALL}'" if missing else None
+        return reason_against(role, self._program, self._options, INSTALL)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
@@ -77,10 +75,10 @@ class GeminiBackend:
         When it is cancelled, Gemini CLI and all that it started have ended before it returns.
         """
         question = await question_of(role, call)
-        spending = Spending(call, self._program.name, self.provider, None)
+        spending = Spending(call, self.name, self.provider, None)
         with self._private_folder(question) as (folder, variables):
             home = variables.get("GEMINI_CLI_HOME") or self._users_home
-            turn = Turn(call, self._program.name, Path(home) / ".gemini", spending)
+            turn = Turn(call, self.name, Path(home) / ".gemini", spending)
             arguments = self._arguments(question, call, folder)
             try:
                 completed = await looking(
@@ -97,7 +95,7 @@ class GeminiBackend:
             finally:
                 turn.settle()
         turn.check(completed)
-        warnings = [*turn.warnings, *leftovers(completed, self._program.name)]
+        warnings = [*turn.warnings, *leftovers(completed, self.name)]
         return Answer(output_of(turn.text, question), warnings)
 
     def _arguments(self, question: Question, call: AgentCall, folder: Path) -> list[str]:

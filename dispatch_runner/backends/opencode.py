@@ -10,6 +10,7 @@ from dispatch_runner.backends.choices import (
     commands_of,
     model_of,
     prompt_with_system,
+    reason_against,
 )
 from dispatch_runner.backends.following import looking
 from dispatch_runner.backends.opencode_turn import Turn
@@ -64,12 +65,9 @@ class OpencodeBackend:
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
-        if not hasattr(role, "question"):
-            return f"agent {role.name!r} cannot be put into words"
         if self._options.base_url and "/" not in (self._options.model or ""):
             return 'base_url needs a model for opencode: write model = "PROVIDER/MODEL"'
-        missing = self._program.missing()
-        return f"{missing}: install it with '{INSTALL}'" if missing else None
+        return reason_against(role, self._program, self._options, INSTALL)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
@@ -83,10 +81,10 @@ class OpencodeBackend:
         question = cast("PromptedRole", role).question(call)
         session = call.repair.session if call.repair else None
         model = model_of(self._options, question)
-        spending = Spending(call, self._program.name, self.provider, self._options.max_turns)
+        spending = Spending(call, self.name, self.provider, self._options.max_turns)
         spending.model = _name(model)
         access = access_of(self._options, question)
-        turn = Turn(call, self._program.name, output_files(call)[1], spending, _allowed(access))
+        turn = Turn(call, self.name, output_files(call)[1], spending, _allowed(access))
         variables = {
             **ISOLATED,
             **_database(call),
@@ -110,7 +108,7 @@ class OpencodeBackend:
         turn.check(completed)
         return Answer(
             output_of(turn.text, question, turn.session),
-            leftovers(completed, self._program.name),
+            leftovers(completed, self.name),
             turn.session,
         )
 

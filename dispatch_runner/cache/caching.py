@@ -1,7 +1,7 @@
 """Gives the result of earlier work instead of running a task again. A `Runner` around a `Runner`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from anyio import to_thread
@@ -14,15 +14,13 @@ from dispatch_runner.cache.produced import Stale, collect, put_back, snapshot
 from dispatch_runner.cache.store import Store
 from dispatch_runner.clock import Clock
 from dispatch_runner.engine.asking import claimed_files
-from dispatch_runner.engine.runner import Outcome, Runner, Start
+from dispatch_runner.engine.runner import Runner, Start
 from dispatch_runner.errors import AgentError
-from dispatch_runner.events import CacheConsulted
+from dispatch_runner.events import CacheAnswer, CacheConsulted
 from dispatch_runner.models import JsonObject, TaskStatus
 from dispatch_runner.models.trace import TraceEvent
 from dispatch_runner.paths import identity, is_glob
 from dispatch_runner.references import resolve
-
-Answer = CacheConsulted.__annotations__["answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,9 @@ class Caching:
             return
         if found.entry is not None:
             self._give(start, work, found.entry, found.restored)
-            self._tell(start, "hit", work.key, found.reason)
+            then = found.entry.usage
+            usage = None if then is None else asdict(then)
+            self._tell(start, "hit", work.key, found.reason, files=found.restored, usage_then=usage)
             return
         self._tell(start, "miss", work.key, found.reason)
         await self._inner.run(start)
@@ -140,7 +140,7 @@ class Caching:
         if not job.has_references:
             return job.task.input_data
         try:
-            value = resolve(job.task.input_data, start.outputs)
+            value: JsonObject = resolve(job.task.input_data, start.outputs)
         except AgentError as error:
             raise Uncacheable(error.message) from error
         if job.agent.role.check_input(value, self._keys.roots):
@@ -166,7 +166,7 @@ class Caching:
         outcome.input, outcome.backend, outcome.provider = work.input, entry.backend, None
         told = f"from the cache: result of dispatch {entry.dispatch} of {entry.stored_at}"
         if restored:
-            told += f"; {len(restored)} of its files were put back"
+            told += f"; files put back: {len(restored)}"
         outcome.warnings = [*entry.warnings, told]
 
     # -- keeping ------------------------------------------------------------------------------
@@ -194,7 +194,8 @@ class Caching:
         files, contents = collect(work.declared, claimed, work.before, self._keys.roots)
         self._require_unchanged(start, work)
         texts = [content.decode("utf-8", "replace") for content in contents.values()]
-        if self._holds_secret([output, outcome.warnings]) or any(map(self._holds_secret, texts)):
+        told = [work.input, output, outcome.warnings]
+        if self._holds_secret(told) or any(map(self._holds_secret, texts)):
             raise Uncacheable("it holds what looks like a secret")
         entry = Entry(
             key=work.key,
@@ -218,17 +219,13 @@ class Caching:
             name = changed[0] if changed else "a file"
             raise Uncacheable(f"{name} changed while it ran; name what it writes in modifies_files")
 
-    def _tell(self, start: Start, answer: Answer, key: str | None, reason: str) -> None:
-        data = {"answer": answer, "key": key, "reason": reason}
+    def _tell(
+        self, start: Start, answer: CacheAnswer, key: str | None, reason: str, **more: Any
+    ) -> None:
+        data = {"answer": answer, "key": key, "reason": reason, **more}
         start.outcome.events.append(TraceEvent(self._clock.utc(), "cache", data))
         if self._tells:
             start.report(CacheConsulted(start.job.task.task_id, answer, key, reason))
-
-
-def wanted(start: Start) -> bool:
-    """Whether a task opted in: by its own word, else by its agent's definition."""
-    own = start.job.task.cache
-    return start.job.agent.cache if own is None else own
 
 
 def _task(start: Start) -> str:

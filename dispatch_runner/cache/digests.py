@@ -9,7 +9,7 @@ from typing import Any
 
 LARGE_BYTES = 64 << 20
 """A larger file is told by its size and its time, not by its content."""
-MOST_FILES = 10_000
+MOST_FILES, MOST_BYTES = 10_000, 256 << 20
 """In a folder."""
 MISSING = "missing"
 PASSED_OVER = frozenset({".git", "__pycache__"})
@@ -58,7 +58,7 @@ def digest_at(path: str) -> str:
 
 def file_digest(path: str) -> str:
     """SHA-256 of a regular file's content; of a large one's size and time. Raises `OSError`."""
-    with open(os.open(path, _OPEN), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+    with open(os.open(path, _OPEN), "rb", buffering=0) as file:
         found = os.fstat(file.fileno())
         if found.st_size > LARGE_BYTES:
             return f"{found.st_size} bytes of {found.st_mtime_ns}"
@@ -69,28 +69,30 @@ def file_digest(path: str) -> str:
 
 
 def _of_folder(folder: str) -> str:
-    seen, count = hashlib.sha256(), 0
-    for name, told in _below(folder, ""):
-        count += 1
-        if count > MOST_FILES:
-            raise Uncacheable(f"folder {folder!r} holds more than {MOST_FILES} files")
-        seen.update(canonical([name, told]))
+    seen, size = hashlib.sha256(), 0
+    for count, item in enumerate(_below(folder)):
+        size += item.stat(follow_symlinks=False).st_size
+        if count == MOST_FILES or size > MOST_BYTES:
+            raise Uncacheable(f"folder {folder!r} holds more than can be compared each time")
+        seen.update(canonical([item.path.removeprefix(folder), _told(item)]))
     return seen.hexdigest()
 
 
-def _below(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
-    """Every file below a folder in one order; links are told, not followed."""
+def _below(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Everything below a folder, in one order; no link is followed."""
     with os.scandir(folder) as found:
         items = sorted(found, key=lambda item: item.name)
     for item in items:
-        name = prefix + item.name
+        if item.name in PASSED_OVER:
+            continue
+        yield item
         if item.is_dir(follow_symlinks=False):
-            if item.name not in PASSED_OVER:
-                yield name + "/", ""
-                yield from _below(item.path, name + "/")
-        elif item.is_symlink():
-            yield name, "link to " + os.readlink(item.path)
-        elif item.is_file():
-            yield name, file_digest(item.path)
-        else:
-            yield name, "special"
+            yield from _below(item.path)
+
+
+def _told(item: os.DirEntry[str]) -> str:
+    if item.is_symlink():
+        return "link to " + os.readlink(item.path)
+    if item.is_dir():
+        return "folder"
+    return file_digest(item.path) if item.is_file() else "special"

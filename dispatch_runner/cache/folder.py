@@ -59,7 +59,7 @@ class PrivateFolder:
             descriptor = os.open(name, _READ, dir_fd=self.descriptor)
         except OSError:
             return None
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
             with contextlib.suppress(OSError):
@@ -71,12 +71,10 @@ class PrivateFolder:
         temporary = TEMPORARY + os.urandom(8).hex()
         descriptor = os.open(temporary, _NEW, 0o600, dir_fd=self.descriptor)
         try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+            with open(descriptor, "wb") as file:
                 file.write(content)
             before = self.size(name)
-            os.rename(
-                temporary, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor
-            )
+            os.rename(temporary, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
         except BaseException:
             self.remove(temporary)
             raise
@@ -108,13 +106,11 @@ class PrivateFolder:
 
 
 def _private(descriptor: int) -> int:
-    try:
-        found = os.fstat(descriptor)
-        if found.st_uid != os.geteuid():
-            raise PermissionError(0, f"it belongs to user {found.st_uid}")
-        if found.st_mode & 0o077:
-            os.fchmod(descriptor, 0o700)
-    except BaseException:
+    """The descriptor of a folder that is now for this user alone. Raises `OSError`."""
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid():
         os.close(descriptor)
-        raise
+        raise PermissionError(0, f"it belongs to user {found.st_uid}")
+    if found.st_mode & 0o077:
+        os.fchmod(descriptor, 0o700)
     return descriptor

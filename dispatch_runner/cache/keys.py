@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -30,6 +31,9 @@ NO_EFFECT = frozenset(
     }
 )  # fmt: skip
 """Of a backend's options: they decide whether there is an answer, not which."""
+
+SERVED_BY = re.compile(r"_(MODEL|BASE_URL|HOST)$")
+"""Variables by which programs and client libraries choose a model, or who serves it."""
 
 Parts = dict[str, str]
 """Name of a part to its digest, or to what it is when that is short."""
@@ -73,24 +77,26 @@ class Keys(NamedTuple):
 
     def _definition(self, job: Job) -> Parts:
         """What the operator says of the agent; for a program, also what is in its files."""
-        parts: Parts = {}
-        if job.agent.backend.name == "command":  # it is told; no prompt is
-            parts["description"] = digest(job.task.description)
+        backend, parts = job.agent.backend, Parts()
+        if backend.name == "command" or not isinstance(job.agent.role, CacheableRole):
+            parts["description"] = digest(job.task.description)  # our own prompts leave it out
         definition = self.agents.get(job.agent.name)
+        named = (definition and definition.env) or ()
+        served = [] if backend.provider is None else filter(SERVED_BY.search, self.environ)
+        if named or backend.provider is not None:
+            parts["variables"] = self._variables([*named, *served])
         if definition is None:
             return parts
         told = definition.model_dump(mode="json", exclude_none=True)
         for field in fields(BackendOptions):
             if field.name in told and field.name not in NO_EFFECT:
                 parts[f"option {field.name}"] = digest(told[field.name])
-        if definition.env is not None:
-            parts["variables"] = self._variables(definition.env)
         for path in self._programs(definition.command or (), definition.cwd):
             parts[f"program {path}"] = digest_at(path)
         return parts
 
     def _variables(self, names: Sequence[str]) -> str:
-        """Of the environment that a definition names; of secrets, only that they are there."""
+        """Values in the environment; of secrets, only that they are there."""
         from dispatch_runner.settings.environment import SECRET_NAME, passed_environment
 
         seen = passed_environment(names, self.environ)

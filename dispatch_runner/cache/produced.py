@@ -47,26 +47,24 @@ def collect(
     """What a task left: the declared files that it changed, and those that it says it wrote; and
     their contents by digest. Raises `Uncacheable`."""
     wanted = {identity(path) for path in claimed}
-    now = _expanded(declared)
     files: list[Produced] = []
     contents: dict[str, bytes] = {}
     size = 0
-    for path in sorted({*wanted, *now, *before}):
+    for path in sorted({*wanted, *_expanded(declared), *before}):
         then = before.get(path, MISSING)
         if roots.problem(path) is not None:
             raise Uncacheable(f"it wrote {path!r}, which is outside the allowed folders")
-        if not os.path.isfile(path):
-            if then != digest_at(path):
-                raise Uncacheable(f"it took {path!r} away, or made no file of it")
+        if digest_at(path) == then and path not in wanted:
             continue
+        if not os.path.isfile(path):
+            raise Uncacheable(f"it took {path!r} away, or made no file of it")
         content, mode = _read(path)
         size += len(content)
         if size > MOST_BYTES:
             raise Uncacheable(f"it produced more than {MOST_BYTES} bytes")
         after = hashlib.sha256(content).hexdigest()
-        if after != then or path in wanted:
-            files.append(Produced(path, then, after, mode))
-            contents[after] = content
+        files.append(Produced(path, then, after, mode))
+        contents[after] = content
     return files, contents
 
 
@@ -79,16 +77,15 @@ def put_back(
     found it, or cannot be written; nothing was changed then.
     """
     missing = [file for file in files if _must_be_written(file, roots)]
-    staged: list[tuple[int, str, Produced]] = []
+    staged: list[tuple[int, str, str]] = []
     try:
-        for file in missing:
-            staged.append(_stage(file, contents[file.after]))
-        while staged:
-            folder, temporary, file = staged[0]
-            os.replace(temporary, os.path.basename(file.path), src_dir_fd=folder, dst_dir_fd=folder)
-            os.close(staged.pop(0)[0])
+        staged.extend(_stage(file, contents[file.after]) for file in missing)
+        for folder, temporary, name in staged:
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError as error:
-        raise Stale(f"{error.filename or 'a file'!r} cannot be written: {error.strerror}") from error
+        raise Stale(
+            f"{error.filename or 'a file'!r} cannot be written: {error.strerror}"
+        ) from error
     finally:
         for folder, temporary, _ in staged:
             with contextlib.suppress(OSError):
@@ -134,10 +131,11 @@ def _must_be_written(file: Produced, roots: AllowedRoots) -> bool:
     return now != file.after
 
 
-def _stage(file: Produced, content: bytes) -> tuple[int, str, Produced]:
-    """The whole file beside its place, under another name."""
-    folder = _open_folder(os.path.dirname(file.path))
-    temporary = f".{os.path.basename(file.path)[:100]}.{os.urandom(6).hex()}.tmp"
+def _stage(file: Produced, content: bytes) -> tuple[int, str, str]:
+    """The whole file beside its place: its open folder, the name that it has, and the one it gets."""
+    above, name = os.path.split(file.path)
+    folder = _open_folder(above)
+    temporary = f".{name[:100]}.{os.urandom(6).hex()}.tmp"
     try:
         made = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder
@@ -150,7 +148,7 @@ def _stage(file: Produced, content: bytes) -> tuple[int, str, Produced]:
             os.unlink(temporary, dir_fd=folder)
         os.close(folder)
         raise
-    return folder, temporary, file
+    return folder, temporary, name
 
 
 def _open_folder(folder: str) -> int:

@@ -57,9 +57,7 @@ class CacheInfo(NamedTuple):
 class Store:
     """The cache in one folder. For any number of threads and processes."""
 
-    def __init__(
-        self, folder: Path, max_bytes: int, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, folder: Path, max_bytes: int, now: Callable[[], float] = time.time) -> None:
         """Raises `CacheUnusableError`."""
         self.folder = folder
         self._max_bytes = max_bytes

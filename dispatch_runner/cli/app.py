@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from dispatch_runner.cli.answers import answer_usage
+from dispatch_runner.cli.cache_commands import cache_app
 from dispatch_runner.cli.channel import Channel, print_text
 from dispatch_runner.cli.commands import COMMANDS
 from dispatch_runner.cli.options import (
@@ -25,6 +26,7 @@ from dispatch_runner.cli.options import (
     DispatchTimeout,
     Durability,
     ExitZero,
+    Explain,
     FailFast,
     File,
     GraphFormat,
@@ -34,7 +36,9 @@ from dispatch_runner.cli.options import (
     MaxTokens,
     MaxWorkers,
     McpConfig,
+    NoCache,
     ProgressOption,
+    Refresh,
     RepairRounds,
     Retries,
     ShownOption,
@@ -44,6 +48,7 @@ from dispatch_runner.cli.options import (
     TraceDir,
     WaitForReset,
 )
+from dispatch_runner.cli.resume_command import resume
 from dispatch_runner.cli.run import RunOptions, run_request
 from dispatch_runner.cli.signals import Signals
 from dispatch_runner.cli.trace_commands import traces_app
@@ -60,6 +65,7 @@ app = typer.Typer(
     dispatch-runner schema request          what a request may hold
     dispatch-runner agents                  who can do the work here
     dispatch-runner start < tasks.json      run it in the background; then wait, status, cancel, result
+    dispatch-runner resume                  go on with what was killed or interrupted
     dispatch-runner --install-completion    shell completion; or with a name: bash, zsh, fish
 
     Without a command, `run` is meant; its flags are in `dispatch-runner run --help`. Progress goes to
@@ -79,6 +85,8 @@ app = typer.Typer(
     context_settings=CONTEXT,
 )
 app.add_typer(traces_app, name="traces")
+app.command("resume")(resume)
+app.add_typer(cache_app, name="cache")
 
 
 @app.command(
@@ -116,6 +124,9 @@ def run(
     stall: Stall = None,
     repair_rounds: RepairRounds = None,
     durability: Durability = None,
+    no_cache: NoCache = None,
+    refresh: Refresh = None,
+    explain: Explain = None,
     mcp_config: McpConfig = None,
     stdout: Stdout = ShownOption.full,
     exit_zero: ExitZero = False,
@@ -150,6 +161,9 @@ def run(
         stall_seconds=stall,
         repair_rounds=repair_rounds,
         durability=durability.value if durability else None,
+        no_cache=no_cache,
+        refresh=refresh,
+        explain=explain,
         mcp_config=mcp_config,
     )
     invocation: Invocation = context.obj

@@ -2,7 +2,7 @@
 
 COMMANDS = frozenset(
     {
-        "run", "start", "status", "wait", "cancel", "result", "validate", "graph", "schema", "agents",
-        "doctor", "mcp", "traces", "trust", "version",
+        "run", "start", "resume", "status", "wait", "cancel", "result", "validate", "graph", "schema", "agents",
+        "doctor", "mcp", "traces", "cache", "trust", "version",
     }
 )  # fmt: skip

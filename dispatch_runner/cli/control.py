@@ -158,5 +158,10 @@ def _next(state: "DispatchState") -> str:
     if state.status == "running":
         return f"still running: dispatch-runner wait {state.dispatch} --timeout 110"
     if state.status == "crashed":
-        return f"its process died; what had finished: dispatch-runner result {state.dispatch}"
+        return (
+            f"its process died; to run what is left: dispatch-runner resume {state.dispatch};"
+            f" what had finished: dispatch-runner result {state.dispatch}"
+        )
+    if state.tasks.cancelled:
+        return f"to run what was cancelled: dispatch-runner resume {state.dispatch}"
     return f"the whole result: dispatch-runner result {state.dispatch}"

@@ -134,6 +134,8 @@ def _in_force(operator: Operator) -> Iterator[tuple[str, object, str]]:
         "backend": settings.backend,
         "durability": settings.durability,
         "allow_paths": list(settings.allow_paths),
+        "cache_folder": settings.cache_folder,
+        "cache_max_mb": settings.cache_max_mb,
     }
     return ((name, value, settings.origin(name)) for name, value in values.items())
 

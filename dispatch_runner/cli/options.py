@@ -215,6 +215,28 @@ RepairRounds = Annotated[
         show_default=False,
     ),
 ]
+NoCache = Annotated[
+    bool | None,
+    typer.Option(
+        "--no-cache", help="Neither look for results in the cache nor keep any.", show_default=False
+    ),
+]
+Refresh = Annotated[
+    bool | None,
+    typer.Option(
+        "--refresh",
+        help="Run every task, and keep the results in the cache.",
+        show_default=False,
+    ),
+]
+Explain = Annotated[
+    bool | None,
+    typer.Option(
+        "--explain",
+        help="Tell in the progress why the cache has a task's result, or has none.",
+        show_default=False,
+    ),
+]
 AgentFolder = Annotated[
     list[str] | None,
     typer.Option(

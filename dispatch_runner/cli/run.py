@@ -20,7 +20,7 @@ from dispatch_runner.cli.channel import Channel, StdoutError, say
 from dispatch_runner.cli.exits import Exit, exit_code
 from dispatch_runner.cli.signals import Signals
 from dispatch_runner.dispatching.prepare import Operator, Prepared, prepare
-from dispatch_runner.dispatching.run import Dispatch
+from dispatch_runner.dispatching.run import Dispatch, Past
 from dispatch_runner.errors import RequestRejected, SettingsError
 from dispatch_runner.models import Result
 from dispatch_runner.preflight.document import MAX_BYTES
@@ -51,6 +51,8 @@ class Ready(NamedTuple):
 
     prepared: Prepared
     reports: list[Guarded]
+    past: Past | None = None
+    """What earlier processes have left of it."""
 
 
 class Unusable(Exception):
@@ -72,7 +74,7 @@ def ready_or_answer(options: RunOptions, channel: Channel) -> Ready | int:
     if isinstance(prepared, int):
         return prepared
     try:
-        return Ready(prepared, _reports(options))
+        return Ready(prepared, reports_of(options, explains=prepared.operator.settings.explain))
     except Unusable as error:
         return answer_usage(channel, *error.args)
 
@@ -212,16 +214,18 @@ async def _run(
     return dispatch, result
 
 
-def _reports(options: RunOptions) -> list[Guarded]:
-    """Progress on stderr, and the events' own file. Raises `Unusable`."""
+def reports_of(options: RunOptions, *, explains: bool) -> list[Guarded]:
+    """Progress on stderr, and the events' own file. Raises `Unusable`.
+
+    A board has no place for what the cache explains.
+    """
+    mode = "lines" if explains and options.progress in {"auto", "board"} else options.progress
     reports: list[Report | None] = []
-    if options.progress != "none":
+    if mode != "none":
         from dispatch_runner.report.progress import progress
 
         terminal = os.isatty(2)
-        reports.append(
-            progress(options.progress, sys.stderr, is_terminal=terminal, environ=os.environ)
-        )
+        reports.append(progress(mode, sys.stderr, is_terminal=terminal, environ=os.environ))
     if options.events is not None:
         from dispatch_runner.report.ndjson import events_file
 

@@ -1,32 +1,27 @@
 """`traces`: list, show and prune the records of earlier dispatches."""
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 
+from dispatch_runner.cli import amounts
 from dispatch_runner.cli.answers import answer_usage, print_document
 from dispatch_runner.cli.channel import Channel, say
 from dispatch_runner.cli.table import table
 from dispatch_runner.errors import RecordError
 from dispatch_runner.records import store
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
 
 def list_dispatches(trace_dir: Path, limit: int, as_json: bool, channel: Channel) -> int:
     """Prints dispatches, the newest first."""
     try:
-        found = store.list_dispatches(trace_dir)
+        total = len(store.names(trace_dir))
+        shown = store.list_dispatches(trace_dir, limit or None)
     except RecordError as error:
         return answer_usage(channel, str(error), None)
-    shown = found[:limit] if limit else found
     if as_json:
-        print_document(
-            channel, {"dispatches": [asdict(entry) for entry in shown], "total": len(found)}
-        )
+        print_document(channel, {"dispatches": [asdict(entry) for entry in shown], "total": total})
         return 0
-    if not found:
+    if not total:
         say(f"no dispatches in {trace_dir}")
         return 0
     rows = [("DISPATCH", "STATUS", "TASKS", "TIME", "CORRELATION ID")]
@@ -41,8 +36,10 @@ def list_dispatches(trace_dir: Path, limit: int, as_json: bool, channel: Channel
         for e in shown
     ]
     channel.write(table(rows).encode())
-    if len(shown) < len(found):
-        say(f"and {len(found) - len(shown)} older ones; --limit 0 shows all")
+    if resumable := next((entry.name for entry in shown if entry.resumable), None):
+        say(f"what crashed or was interrupted can go on: dispatch-runner resume {resumable}")
+    if len(shown) < total:
+        say(f"and {total - len(shown)} older ones; --limit 0 shows all")
     return 0
 
 
@@ -50,7 +47,7 @@ def show_dispatch(trace_dir: Path, dispatch: str | None, task: str | None, chann
     """Prints the index of a dispatch, or the trace of one of its tasks."""
     try:
         if dispatch is None:
-            found = store.list_dispatches(trace_dir)
+            found = store.list_dispatches(trace_dir, newest=1)
             if not found:
                 return answer_usage(channel, f"no dispatches in '{trace_dir}'", "see --trace-dir")
             dispatch = found[0].name
@@ -84,11 +81,9 @@ def prune_dispatches(
     try:
         removed = store.prune(
             trace_dir,
-            older_than=None
-            if older_than is None
-            else _number(older_than, _SECONDS, "30d, 12h, 45m"),
+            older_than=None if older_than is None else amounts.age(older_than),
             keep=keep,
-            max_bytes=None if max_size is None else int(_number(max_size, _BYTES, "500M, 2G")),
+            max_bytes=None if max_size is None else amounts.size(max_size),
             dry_run=dry_run,
         )
     except (RecordError, ValueError) as error:
@@ -96,14 +91,6 @@ def prune_dispatches(
     channel.write("".join(f"{name}\n" for name in removed).encode())
     say(f"{'would remove' if dry_run else 'removed'} {len(removed)}")
     return 0
-
-
-def _number(text: str, units: dict[str, int], examples: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]?)", text.strip())
-    unit = match[2] if match else None
-    if match is None or (unit not in units and match[2].upper() not in units):
-        raise ValueError(f"'{text}' is not of the form {examples}")
-    return float(match[1]) * units.get(match[2], units.get(match[2].upper(), 1))
 
 
 def _time(milliseconds: float | None) -> str:

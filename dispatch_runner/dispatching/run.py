@@ -8,15 +8,17 @@ from typing import NamedTuple
 import anyio
 
 from dispatch_runner.clock import Clock
+from dispatch_runner.dispatching.caching import LazyCaching
 from dispatch_runner.dispatching.limiting import Limiting
 from dispatch_runner.dispatching.prepare import Operator, Prepared
 from dispatch_runner.dispatching.tools import LazyTools
 from dispatch_runner.engine.attempt import Attempting
 from dispatch_runner.engine.executor import Executor
 from dispatch_runner.engine.measure import overall_status, summarise
-from dispatch_runner.engine.runner import Job, Retrying, Surroundings
+from dispatch_runner.engine.runner import Job, Retrying, Runner, Surroundings
 from dispatch_runner.errors import RecordError
 from dispatch_runner.events import (
+    CacheConsulted,
     DispatchFinished,
     DispatchStarted,
     Event,
@@ -132,6 +134,7 @@ class Dispatch:
             )
         register(self.run_folder, operator.environ)
         self._reports = list(observers)
+        self._caching: LazyCaching | None = None
         self._executor = self._make_executor(operator)
         self._emit(DispatchStarted(self.correlation_id, config.as_json(), self._workers))
 
@@ -195,6 +198,8 @@ class Dispatch:
             self._blame(error)
         finally:
             self._limiting.close()
+            if self._caching is not None:
+                self._caching.close()
             with anyio.CancelScope(shield=True):
                 self.result = result = await self._finish()
         return result
@@ -221,6 +226,8 @@ class Dispatch:
             known = self._past.known if self._past else {}
             tasks = (task for task in event.tasks if task.task_id not in known)
             event = TasksAdded(tuple(map(self._redacted, tasks)))
+        elif isinstance(event, CacheConsulted):
+            event = event._replace(reason=self._redactor.redact_text(event.reason))
         for observer in self._reports:
             observer(event)
 
@@ -245,8 +252,13 @@ class Dispatch:
             self._tools,
             _checks(operator),
         )
+        runner: Runner = Retrying(Attempting(around, self._clock))
+        if not operator.settings.no_cache:
+            runner = self._caching = LazyCaching(
+                runner, operator, around, self._redactor, self._clock, self.warnings.append
+            )
         return Executor(
-            Retrying(Attempting(around, self._clock)),
+            runner,
             max_workers=self._workers,
             admission=self._limiting.open,
             emit=self._emit,

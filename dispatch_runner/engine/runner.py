@@ -16,7 +16,8 @@ from dispatch_runner.models import ErrorType, JsonObject, Task, TaskError, TaskS
 from dispatch_runner.models.budget import Budget
 from dispatch_runner.models.trace import Attempt, McpCall, TraceEvent
 from dispatch_runner.paths import AllowedRoots
-from dispatch_runner.protocols import Agent, Backend, Checks, NoTools, Tools
+from dispatch_runner.models.request import Workspace
+from dispatch_runner.protocols import Agent, Backend, Checks, NoTools, Place, Tools
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_MOST_SECONDS = 60.0
@@ -37,6 +38,7 @@ class Job(NamedTuple):
     """Whether `input_data` holds references, which are resolved when the task starts."""
     earlier: Sequence[Attempt] = ()
     """Attempts that an earlier process made."""
+    workspace: Workspace = "in_place"
 
 
 @dataclass(slots=True)
@@ -109,6 +111,8 @@ class Start:
     """Told of failed attempts."""
     desk: Desk = field(default_factory=Desk)
     attempt: int = 1
+    place: Place | None = None
+    """Where the task works; null: in the workspace that all share."""
 
 
 class Runner(Protocol):

@@ -64,10 +64,14 @@ class Usage:
     """What an attempt or a dispatch consumed. A figure that is not known is null, never 0."""
 
     input_tokens: int | None = None
+    """Read by the model, without those that came from its cache."""
     output_tokens: int | None = None
     cache_read_tokens: int | None = None
+    """Read from the model's cache."""
     requests: int | None = None
+    """To the model."""
     cost_usd: float | None = None
+    """As the agent says, or by a price list; null when any part of it is not known."""
 
 
 @dataclass(slots=True)

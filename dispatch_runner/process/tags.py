@@ -14,14 +14,20 @@ import sys
 from contextlib import suppress
 from functools import cache
 
-from dispatch_runner.marks import TAG_OFFSET
+from dispatch_runner.marks import TOKEN, tag_offset
 
 NUMBER_BITS = 24
 """Of the number of a start, which begins anew after 16 million of them."""
 
 LOWEST = 1 << 62
 
-OURS = (LOWEST >> NUMBER_BITS) + TAG_OFFSET
+
+def tag_prefix(offset: int) -> int:
+    """What the tags of a process have in common: above the bits of the number."""
+    return (LOWEST >> NUMBER_BITS) + offset
+
+
+OURS = tag_prefix(tag_offset(TOKEN))
 """What all tags of this process have in common: above the bits of the number."""
 
 _numbers = itertools.count(1)

@@ -20,6 +20,7 @@ from dispatch_runner.clock import Clock
 from dispatch_runner.errors import RecordError
 from dispatch_runner.events import (
     AttemptFailed,
+    CacheConsulted,
     DispatchFinished,
     DispatchStarted,
     DispatchStopping,
@@ -99,6 +100,7 @@ class Recorder:
             TaskStarted: self._task_started,
             AttemptFailed: self._attempt_failed,
             ProviderHeld: self._provider_held,
+            CacheConsulted: _pass_over,  # the task's trace has it
             TaskFinished: self._task_finished,
             DispatchStopping: self._dispatch_stopping,
             DispatchFinished: self._dispatch_finished,
@@ -431,3 +433,7 @@ def _document(result: Result) -> bytes:
         return orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
         return encode(result) + b"\n"
+
+
+def _pass_over(event: Event) -> None:
+    """Nothing is recorded of it."""

@@ -209,10 +209,9 @@ class Earlier:
             self.warnings.append(f"{self._loaded.warning} (the process was killed, or lost power)")
         openings = [record for record in self._loaded.records if record["event"] == OPENED]
         self.request_file = str((openings or [{}])[-1].get("request_file", REQUEST_NAME))
-        self.request: JsonObject | None = None
         self.damage: str | None = None
         """Why the request on disk cannot be used."""
-        self._read_request(openings)
+        self.request = self._read_request(openings)
         known = self.request or self.index
         tasks = {
             t["task_id"]: RecordedTask(t["task_id"], t["agent"], "pending") for t in known["tasks"]
@@ -226,19 +225,19 @@ class Earlier:
         self._interrupt_the_running()
         self._names = self._names_of_before()
 
-    def _read_request(self, openings: Sequence[JsonObject]) -> None:
+    def _read_request(self, openings: Sequence[JsonObject]) -> JsonObject | None:
         path = self._run.path_of(self.request_file)
         try:
-            value = orjson.loads(self._run.read(os.path.basename(self.request_file)))
+            value: object = orjson.loads(self._run.read(os.path.basename(self.request_file)))
         except (OSError, ValueError) as error:
             self.damage = f"'{path}' cannot be read: {error}"
-            return
+            return None
         header = openings[-1] if openings else None
         whole = header is not None and not header["request_redacted"]
         if not isinstance(value, dict) or (whole and digest(value) != header["request_sha256"]):  # type: ignore[index]
             self.damage = f"'{path}' is not the request that was run"
-            return
-        self.request = value
+            return None
+        return value
 
     def _interrupt_the_running(self) -> None:
         """What the last process ran ended with it."""

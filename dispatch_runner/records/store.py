@@ -18,7 +18,7 @@ from dispatch_runner.errors import RecordError
 from dispatch_runner.models import JsonObject
 from dispatch_runner.records.folder import OPEN_FOLDER, READ, Folder, reason
 from dispatch_runner.records.journal import JOURNAL_NAME, is_locked
-from dispatch_runner.records.run_folder import INDEX_NAME, STAMP_LENGTH
+from dispatch_runner.records.run_folder import INDEX_NAME, RUN_NAME, STAMP_LENGTH
 
 HEAD = re.compile(
     rb'\{"correlation_id":(?P<correlation_id>"(?:[^"\\]|\\.)*")'
@@ -29,6 +29,9 @@ HEAD = re.compile(
 """How every index begins. What a listing shows stands there, so that the rest is not read."""
 
 HEAD_BYTES = 1_024
+
+STARTING_SECONDS = 3_600
+"""A run folder without an index may belong to a dispatch that is just starting, until it is this old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +49,30 @@ class Entry:
     total_time_ms: float | None
     task_count: int | None
     index_file: str
+    resumable: bool
+    """Whether its process died, or it was interrupted: `resume` runs what is left."""
 
 
-def list_dispatches(trace_dir: Path) -> list[Entry]:
-    """Every dispatch that has an index, newest first. A folder that does not exist has none.
+def list_dispatches(trace_dir: Path, newest: int | None = None) -> list[Entry]:
+    """Dispatches that have an index, newest first: all, or so many of the newest, and then no more
+    is read than tells which these are. A folder that does not exist has none.
 
     Raises:
         RecordError: the folder cannot be read.
     """
     with _open(trace_dir) as folder:
-        found = [_entry(folder, name) for name in _names(folder)]
+        found = [_entry(folder, name) for name in _newest(_names(folder), newest)]
     found.sort(key=lambda e: (e.name[:STAMP_LENGTH], e.dispatch_timestamp or ""), reverse=True)
-    return found
+    return found[:newest]
+
+
+def _newest(names: list[str], wanted: int | None) -> list[str]:
+    """Of names, newest first: so many, and all of the same second as the last of these, since a name
+    tells the second only."""
+    if wanted is None or wanted >= len(names):
+        return names
+    stamp = names[wanted - 1][:STAMP_LENGTH] if wanted else ""
+    return names[:wanted] + [n for n in names[wanted:] if n.startswith(stamp) and stamp]
 
 
 def names(trace_dir: Path) -> list[str]:
@@ -108,6 +123,8 @@ def prune(
 ) -> list[str]:
     """Remove old dispatches, oldest first; never one that runs, never through a link.
 
+    What a dispatch left that died before it had an index goes, too, when it is more than an hour old.
+
     Args:
         trace_dir: the folder of the records.
         older_than: remove what started more than so many seconds ago.
@@ -122,16 +139,19 @@ def prune(
     Raises:
         RecordError: something could not be read or removed.
     """
+    now = time.time() if now is None else now
     with _open(trace_dir) as folder:
         found = _names(folder)
         doomed = set(found[keep:] if keep is not None else ())
         if older_than is not None:
-            limit = _stamp((time.time() if now is None else now) - older_than)
+            limit = _stamp(now - older_than)
             doomed.update(name for name in found if name[:STAMP_LENGTH] < limit)
         if max_bytes is not None:
             doomed.update(_over(folder, [n for n in found if n not in doomed], max_bytes))
-        oldest_first = [name for name in reversed(found) if name in doomed]
-        return [name for name in oldest_first if _remove(folder, name, dry_run=dry_run)]
+        doomed.update(
+            _without_index(folder, found, _stamp(now - max(older_than or 0, STARTING_SECONDS)))
+        )
+        return [name for name in sorted(doomed) if _remove(folder, name, dry_run=dry_run)]
 
 
 def _open(trace_dir: Path) -> Folder:
@@ -146,11 +166,25 @@ def _open(trace_dir: Path) -> Folder:
 
 def _names(folder: Folder) -> list[str]:
     """Dispatches that have an index, newest first."""
+    found = (INDEX_NAME.fullmatch(name) for name in _listed(folder))
+    return sorted((match[1] for match in found if match), reverse=True)
+
+
+def _without_index(folder: Folder, indexed: Collection[str], before: str) -> list[str]:
+    """Run folders whose dispatch never got an index, of a stamp before that one."""
+    known = set(indexed)
+    return [
+        name
+        for name in _listed(folder)
+        if RUN_NAME.fullmatch(name) and name not in known and name[:STAMP_LENGTH] < before
+    ]
+
+
+def _listed(folder: Folder) -> list[str]:
     if folder.fd < 0:
         return []
     try:
-        found = (INDEX_NAME.fullmatch(name) for name in os.listdir(folder.fd))
-        return sorted((match[1] for match in found if match), reverse=True)
+        return os.listdir(folder.fd)
     except OSError as error:
         raise RecordError("read trace folder", folder.path, reason(error)) from error
 
@@ -163,15 +197,17 @@ def _entry(folder: Folder, name: str) -> Entry:
         if head.get("status") == "running":
             head["status"] = "crashed"
     status = str(head.get("status", "unreadable"))
+    interrupted = head.get("interrupted")
     return Entry(
         name=name,
         status=status,
         correlation_id=head.get("correlation_id"),
         dispatch_timestamp=head.get("dispatch_timestamp"),
-        interrupted=head.get("interrupted"),
+        interrupted=interrupted,
         total_time_ms=head.get("total_time_ms"),
         task_count=head.get("task_count"),
         index_file=folder.path_of(f"{name}.json"),
+        resumable=status == "crashed" or (interrupted is not None and status != "running"),
     )
 
 

@@ -19,6 +19,7 @@ from typing_extensions import TypedDict  # pydantic's own; it refuses the one of
 
 from dispatch_runner.events import (
     AttemptFailed,
+    CacheAnswer,
     CacheConsulted,
     DispatchFinished,
     DispatchStarted,
@@ -131,7 +132,7 @@ class CacheConsultedLine(TypedDict):
 
     event: Literal["cache_consulted"]
     task_id: str
-    answer: Literal["hit", "miss", "stored", "not_stored", "skipped"]
+    answer: CacheAnswer
     """`skipped`: it cannot be told what the result would depend on."""
     key: str | None
     """By which the result is kept; null when it was skipped."""

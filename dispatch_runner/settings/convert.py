@@ -99,5 +99,8 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "wait_for_reset": switch,
     "allow_unknown_cost": switch,
     "durability": durability,
+    "no_cache": switch,
+    "refresh": switch,
+    "explain": switch,
 }
 """By key: what one text becomes. Raise `Unusable`."""

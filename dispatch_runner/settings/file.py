@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dispatch_runner.models.base import Model
     from dispatch_runner.settings.schema import (
         AgentSettings,
+        CacheSettings,
         CheckSettings,
         Document,
         LimitSettings,
@@ -45,6 +46,8 @@ class FileSettings:
     limits: Mapping[str, LimitSettings] = field(default_factory=dict)
     tests: Mapping[str, TestSettings] = field(default_factory=dict)
     checks: Mapping[str, CheckSettings] = field(default_factory=dict)
+    cache: CacheSettings | None = None
+    """Null: the file has no such table."""
     mcp: McpTables | None = None
     """Null: the file has no such table."""
     lines: Mapping[Location, int] = field(default_factory=dict)
@@ -93,8 +96,9 @@ def _parsed(text: str, data: dict[str, Any], source: str) -> FileSettings:
     defaults = {key: getattr(document.defaults, key) for key in document.defaults.model_fields_set}
     mcp = document.mcp if "mcp" in document.model_fields_set else None
     return FileSettings(
-        defaults, document.agents, document.limits, document.tests, document.checks, mcp, where
-    )
+        defaults, document.agents, document.limits, document.tests, document.checks,
+        document.cache if "cache" in document.model_fields_set else None, mcp, where,
+    )  # fmt: skip
 
 
 def _raise_all(problems: Iterable[SettingsError]) -> None:
@@ -179,6 +183,7 @@ def _known_keys(location: Location) -> list[str]:
         ("limits", "*"): schema.LimitSettings,
         ("tests", "*"): schema.TestSettings,
         ("checks", "*"): schema.CheckSettings,
+        ("cache",): schema.CacheSettings,
         ("mcp",): schema.McpTables,
         ("mcp", "servers", "*"): schema.McpServerSettings,
         ("mcp", "servers", "*", "set_env", "*"): schema.Reference,

@@ -12,7 +12,7 @@ from dispatch_runner.settings.convert import CONVERTERS, Unusable
 from dispatch_runner.settings.file import FileSettings, parse, read
 from dispatch_runner.settings.names import suggestion
 from dispatch_runner.settings.trust import TrustState, base_folder, trusted_content
-from dispatch_runner.settings.values import Flags, Settings, line_of, shown
+from dispatch_runner.settings.values import CACHE_MAX_MB, Flags, Settings, line_of, shown
 
 if TYPE_CHECKING:
     from dispatch_runner.settings.mcp import McpSettings
@@ -22,7 +22,7 @@ PROJECT_FILE = "dispatch.toml"
 GIVEN_TO_AGENTS = frozenset({"TASK_ID", "CORRELATION_ID"})
 """Set by a dispatcher for the programs that it starts, so there in a dispatch inside a dispatch."""
 
-OTHERS = ("config", "allow_path", "agents", "mcp_config")
+OTHERS = ("config", "allow_path", "agents", "mcp_config", "cache_dir")
 """Variables that are read elsewhere than in `CONVERTERS`."""
 
 _Given = dict[str, tuple[Any, str]]
@@ -57,9 +57,11 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
         tests={name: tuple(tests.command) for name, tests in file.tests.items()},
         checks=file.checks,
         agent_folders=_agent_folders(flags, environ, file, cwd),
+        cache_folder=_cache_folder(environ, file, cwd),
+        cache_max_mb=file.cache.max_mb if file.cache else CACHE_MAX_MB,
         mcp=mcp,
         overriding=frozenset(given),
-        origins=_origins(values, extra_paths, file, source),
+        origins=_origins(values, extra_paths, file, source) | _cache_origin(environ),
         lines=file.lines,
         notes=(*notes, *(mcp.notes if mcp else ()), *_misspelt(environ)),
     )
@@ -161,6 +163,20 @@ def _agent_folders(
     return tuple(dict.fromkeys(_absolute(folder, environ, cwd) for folder in folders if folder))
 
 
+def _cache_folder(environ: Mapping[str, str], file: FileSettings, cwd: Path) -> str | None:
+    """Of the results that are kept; null without a home."""
+    named = environ.get(f"{PREFIX}CACHE_DIR") or (file.cache and file.cache.folder)
+    if named:
+        return _absolute(named, environ, cwd)
+    base = base_folder(environ, "XDG_CACHE_HOME", ".cache")
+    return str(base / "results") if base else None
+
+
+def _cache_origin(environ: Mapping[str, str]) -> dict[str, str]:
+    variable = f"{PREFIX}CACHE_DIR"
+    return {"cache_folder": f"environment {variable}"} if environ.get(variable) else {}
+
+
 def _mcp(
     flags: Flags, environ: Mapping[str, str], file: FileSettings, source: str, cwd: Path
 ) -> McpSettings | None:
@@ -193,6 +209,8 @@ def _origins(
     origins |= {key: origin for key, (_, origin) in values.items()}
     if added := ", ".join(dict.fromkeys(origin for _, origin in extra_paths)):
         origins["allow_paths"] = added
+    for key in file.cache.model_fields_set if file.cache else ():
+        origins[f"cache_{key}"] = _place(file, source, "cache", key)
     for kind, tables in (("agents", file.agents), ("limits", file.limits)):
         for name, table in tables.items():
             origins[f"{kind}.{name}"] = _place(file, source, kind, name)

@@ -9,6 +9,7 @@ from dispatch_runner.models.base import Model
 from dispatch_runner.models.constraints import Amount, Cost, Retries, Seconds, Workers
 from dispatch_runner.models.request import Workspace
 from dispatch_runner.settings.names import backend_problem, url_problem
+from dispatch_runner.settings.values import CACHE_MAX_MB
 
 
 def _no_nul(text: str) -> str:
@@ -181,6 +182,15 @@ class TestSettings(Model):
     """The program and its arguments. Never a shell line; nothing is expanded in it."""
 
 
+class CacheSettings(Model):
+    """`[cache]`: where results of tasks that opted in are kept."""
+
+    folder: Text | None = None
+    """The folder. Default: `dispatch-runner/results` in the user's cache folder."""
+    max_mb: Amount = CACHE_MAX_MB
+    """Most MiB; what was used least lately goes first."""
+
+
 class CheckSettings(Model):
     """`[checks.NAME]`: an acceptance check of what an agent did."""
 
@@ -252,4 +262,5 @@ class Document(Model):
     limits: dict[str, LimitSettings] = {}
     tests: dict[str, TestSettings] = {}
     checks: dict[str, CheckSettings] = {}
+    cache: CacheSettings = CacheSettings.model_construct()
     mcp: McpTables = McpTables.model_construct()

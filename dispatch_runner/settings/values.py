@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Durability = Literal["power", "process"]
 
+CACHE_MAX_MB = 1024
+"""How much the cache may hold, where the operator does not say."""
+
 Location = tuple[str, ...]
 """A key of the file with its tables: `("agents", "lint", "command")`."""
 
@@ -41,6 +44,9 @@ class Flags:
     wait_for_reset: bool | None = None
     allow_unknown_cost: bool | None = None
     durability: str | None = None
+    no_cache: bool | None = None
+    refresh: bool | None = None
+    explain: bool | None = None
     mcp_config: Path | str | None = None
     """A file of MCP servers in the format of `.mcp.json`."""
 
@@ -85,6 +91,16 @@ class Settings:
     """Whether a dispatch waits for a quota to come back."""
     allow_unknown_cost: bool = False
     """Whether agents whose cost will not be known may start under a budget in USD."""
+    no_cache: bool = False
+    """Whether results are neither looked for in the cache nor kept."""
+    refresh: bool = False
+    """Whether results are kept and none is looked for."""
+    explain: bool = False
+    """Whether progress tells why the cache has a result or has none."""
+    cache_folder: str | None = None
+    """Absolute; null: there is no place for one."""
+    cache_max_mb: int = CACHE_MAX_MB
+    """How much the cache may hold, in MiB."""
     mcp: McpSettings | None = None
     """MCP servers and the tools mapped to them; null: nothing is said of them."""
     overriding: frozenset[str] = frozenset()

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from dispatch_runner.errors import AgentError, DispatchRunnerError
 
@@ -25,7 +26,7 @@ _SETTINGS = (
     "advice.addEmbeddedRepo=false",
     "merge.conflictStyle=merge",
 )
-OPTIONS = ("--no-pager", "--literal-pathspecs", *(w for s in _SETTINGS for w in ("-c", s)))
+OPTIONS = ("--no-pager", *(w for s in _SETTINGS for w in ("-c", s)))
 
 FIXED = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -46,12 +47,21 @@ class GitError(DispatchRunnerError):
         super().__init__(message + (f" ({hint})" if hint else ""))
 
 
+class Printed(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+
+
 class Git:
     """Git in one folder, with an environment that says nothing but who and where we are."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str] = os.environ) -> None:
         self.folder = folder
-        self._environ = clean_environment(environ)
+        self.environ = environ
+        self._clean = clean_environment(environ)
 
     async def run(
         self,
@@ -59,8 +69,8 @@ class Git:
         stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         passes: Sequence[int] = (0,),
-    ) -> tuple[int, bytes]:
-        """Exit code, one of `passes`, and what was printed. Raises `GitError` for any other.
+    ) -> Printed:
+        """How the command ended. Raises `GitError` for an exit code that is not one of `passes`.
 
         When it is cancelled, the command has ended.
         """
@@ -73,7 +83,7 @@ class Git:
             with anyio.move_on_after(GIT_SECONDS):
                 completed = await run(
                     ("git", *OPTIONS, *arguments),
-                    env={**self._environ, **self._identity, **(env or {})},
+                    env={**self._clean, **self.identity, **(env or {})},
                     cwd=self.folder,
                     stdin=stdin,
                 )
@@ -83,12 +93,26 @@ class Git:
             raise GitError(f"'git {arguments[0]}' did not end within {GIT_SECONDS:g} s")
         if completed.returncode not in passes:
             raise GitError(_said(arguments[0], completed.returncode, completed.stderr.tail(4_000)))
-        return completed.returncode, completed.stdout.content()
+        stderr = completed.stderr.tail(4_000)
+        return Printed(completed.returncode, completed.stdout.content(), stderr)
 
     async def text(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
         """What a command printed, without the last line end. Raises `GitError`."""
-        _, printed = await self.run(*arguments, env=env)
-        return os.fsdecode(printed).removesuffix("\n")
+        printed = await self.run(*arguments, env=env)
+        return os.fsdecode(printed.stdout).removesuffix("\n")
+
+    async def commit_of(self, name: str, env: Mapping[str, str] | None = None) -> str | None:
+        """The commit that a branch, a reference or `HEAD` names, or null."""
+        wanted = ("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+        printed = await self.run(*wanted, env=env, passes=(0, 1, 128))
+        return printed.stdout.decode().strip() if printed.code == 0 else None
+
+    async def contains(self, commit: str, older: str) -> bool:
+        """Whether a commit has another one, or is it."""
+        if commit == older:
+            return True
+        asked = await self.run("merge-base", "--is-ancestor", older, commit, passes=(0, 1))
+        return asked.code == 0
 
     def ask(self, *arguments: str) -> str | None:
         """What a short question is answered, before anything runs; null for a failure.
@@ -98,7 +122,7 @@ class Git:
         try:
             completed = subprocess.run(
                 ("git", *OPTIONS, *arguments),
-                env=self._environ,
+                env=self._clean,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -116,7 +140,7 @@ class Git:
     """What git said when `ask` was last answered with null."""
 
     @cached_property
-    def _identity(self) -> Mapping[str, str]:
+    def identity(self) -> Mapping[str, str]:
         """Who commits, where the user's settings do not say."""
         name, email = self.ask("config", "user.name"), self.ask("config", "user.email")
         if name and email:

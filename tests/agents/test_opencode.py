@@ -72,8 +72,7 @@ def agent(tmp_path: Path, opencode: Opencode, server: Callable[..., ModelServer]
     @asynccontextmanager
     async def build(scenario: str, folder: Path, **options: Any) -> AsyncIterator[Backend]:
         url = "http://127.0.0.1:9" if scenario == "unreachable" else server(SCRIPTS[scenario]).url
-        backend = opencode(url, **{**OPTIONS.get(scenario, {}), **options})
-        yield backend
+        yield opencode(url, **{**OPTIONS.get(scenario, {}), **options})
 
     return Agent(SimpleNamespace(build=build, LACKS=LACKS), tmp_path)
 

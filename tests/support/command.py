@@ -181,9 +181,9 @@ class Cli:
         return {"task_id": task_id, "agent": agent, "input_data": {}, **fields}
 
     @staticmethod
-    def until(condition: Callable[[], object], what: str) -> None:
+    def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
         """Waits for something that another process does. Looks often, gives up late."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"waited in vain for {what}"
             time.sleep(0.005)

@@ -208,6 +208,19 @@ def test_a_program_that_is_not_there_is_named_with_its_installation() -> None:
     assert "npm install" in reason
 
 
+def test_a_key_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = CodexBackend(BackendOptions("a", command=("sh",), api_key_env="NO_SUCH_KEY"))
+    assert "NO_SUCH_KEY" in str(backend.unavailable(role_of()))
+    monkeypatch.setenv("NO_SUCH_KEY", "of a test")
+    fresh = CodexBackend(BackendOptions("a", command=("sh",), api_key_env="NO_SUCH_KEY"))
+    assert fresh.unavailable(role_of()) is None
+
+
+async def test_a_connection_that_was_refused_cost_nothing(agent: Agent) -> None:
+    _, call = await agent.fails("unreachable")
+    assert call.meter.usage is None
+
+
 def test_the_cost_is_known_for_a_model_with_a_price_only() -> None:
     assert CodexBackend(BackendOptions("a", model="gpt-5")).unknown_cost(role_of()) is None
     for model in (None, "no-such-model"):

@@ -159,6 +159,13 @@ async def test_an_end_in_the_middle_is_no_answer(
     assert "middle" in error.message
 
 
+async def test_each_attempt_has_a_database_of_its_own(
+    agent: Agent, given: Callable[[], Any]
+) -> None:
+    await asked(agent, Question("x"))
+    assert given()["environment"]["OPENCODE_DB"] == str(agent.folder / "opencode/task.1.db")
+
+
 async def test_a_database_that_is_just_being_made_is_waited_for(agent: Agent) -> None:
     error, _ = await agent.fails("migrating")
     assert error.type is ErrorType.UNAVAILABLE

@@ -350,7 +350,7 @@ def test_a_program_that_is_there_is_available(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_there_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert CommandBackend(["sh"]).unavailable(ROLE) == "program 'sh' was not found on '/nowhere'"
+    assert CommandBackend(["sh"]).unavailable(ROLE) == "program 'sh' was not found on PATH"
     assert CommandBackend(["./no"]).unavailable(ROLE) == "program './no' was not found"
 
 

@@ -205,3 +205,57 @@ def test_listing_reads_little_of_each_dispatch(traces):
     for number in range(10_000):
         (traces / f"dispatch-20251007_120000-{number:08x}.json").write_bytes(index)
     assert len(store.list_dispatches(traces)) == 10_001
+
+
+def test_the_newest_few_are_listed_without_reading_the_others(traces):
+    first = run_at(traces, START)
+    same_second = {run_at(traces, START + DAY + part) for part in (0.1, 0.7, 0.4)}
+    (traces / f"{first}.json").write_text("damaged")
+    found = store.list_dispatches(traces, newest=2)
+    assert {entry.name for entry in found} < same_second
+    assert [entry.dispatch_timestamp[-4:] for entry in found] == ["700Z", "400Z"]
+    assert len(store.list_dispatches(traces, newest=9)) == 4
+    assert store.list_dispatches(traces, newest=0) == []
+
+
+@pytest.mark.parametrize("left", ["nothing", "a journal", "a half-written request"])
+def test_what_a_dispatch_left_that_died_before_its_index_is_pruned(traces, five, left):
+    orphan = traces / "dispatch-20251005_120000-0badf00d"
+    orphan.mkdir()
+    if left == "a journal":
+        (orphan / "events.ndjson").write_bytes(b"")
+    elif left == "a half-written request":
+        (orphan / ".new").write_bytes(b'{"tasks"')
+    assert store.prune(traces, keep=9, now=START, dry_run=True) == [orphan.name]
+    assert store.prune(traces, keep=9, now=START) == [orphan.name]
+    assert not orphan.exists()
+    assert names(traces) == five
+
+
+def test_a_dispatch_that_is_just_starting_is_not_pruned(traces, five):
+    young = traces / "dispatch-20251010_113000-0badf00d"
+    young.mkdir()
+    assert store.prune(traces, keep=9, older_than=0, now=START + 4 * DAY) == five[:0:-1]
+    assert young.exists()
+    recorder = open_at(traces, START - DAY)
+    (traces / f"{recorder.run_folder.name}.json").unlink()
+    store.prune(traces, keep=0, now=START + 4 * DAY)
+    assert recorder.run_folder.exists()
+    recorder.close()
+
+
+def test_age_counts_for_what_has_no_index_too(traces):
+    orphan = traces / "dispatch-20251005_120000-0badf00d"
+    orphan.mkdir(parents=True)
+    assert store.prune(traces, older_than=2 * DAY, now=START) == []
+    assert store.prune(traces, older_than=DAY / 2, now=START) == [orphan.name]
+
+
+@pytest.mark.parametrize("name", ["mine", "dispatch-mine", "dispatch-20251005_120000-0badf00d.bak"])
+def test_prune_leaves_what_is_not_ours(traces, five, name):
+    (traces / name).mkdir()
+    (traces / name / "file").write_text("x")
+    (traces / "dispatch-20251005_120000-0badf00e").write_text("a file of that name")
+    store.prune(traces, keep=0, older_than=0, max_bytes=0)
+    assert (traces / name / "file").read_text() == "x"
+    assert sorted(os.listdir(traces)) == sorted([name, "dispatch-20251005_120000-0badf00e"])

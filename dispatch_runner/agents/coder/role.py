@@ -58,6 +58,17 @@ class CoderRole:
             )
         return problems
 
+    @property
+    def version(self) -> str:
+        """Of its prompt, and of the tools that judge a module."""
+        from dispatch_runner.agents.versions import role_version
+
+        return role_version("coder")
+
+    def reads(self, value: JsonObject) -> Sequence[str]:
+        """The context files."""
+        return [path for _, path in text_paths(value, "context_files")]
+
     def writes(self, value: JsonObject) -> Sequence[str]:
         """The one file."""
         path = value.get("output_path")

@@ -66,6 +66,19 @@ class DebugRole:
             )
         ]
 
+    @property
+    def version(self) -> str:
+        """Of its prompt, and of the tools that look at the code."""
+        from dispatch_runner.agents.versions import role_version
+
+        return role_version("debug")
+
+    def reads(self, value: JsonObject) -> Sequence[str] | None:
+        """The affected files; null when tests are run, which may use any code."""
+        if value.get("test_paths") or value.get("test_command"):
+            return None
+        return [path for _, path in text_paths(value, "affected_files")]
+
     def writes(self, value: JsonObject) -> Sequence[str]:
         """Nothing."""
         return []

@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from dispatch_runner.backends.opencode import OpencodeBackend
 from dispatch_runner.protocols import Backend
 from dispatch_runner.settings.backend_options import BackendOptions
@@ -22,6 +20,4 @@ async def build(scenario: str, folder: Path, **options: Any) -> AsyncIterator[Ba
     command = (sys.executable, "-I", "-S", str(STAND_IN), scenario)
     if scenario == "turns":  # it has no limit of its own
         options = {"max_turns": 3, **options}
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_DATA_HOME", str(folder / "data"))
-        yield OpencodeBackend(BackendOptions("asking", command=command, **options))
+    yield OpencodeBackend(BackendOptions("asking", command=command, **options))

@@ -3,7 +3,7 @@
     python -I -S opencode.py SCENARIO run [flags of the real program]
 
 It takes just the flags and settings that were tried with the real program, and fails as that does on
-any other. Sessions are files in XDG_DATA_HOME. What it was given is in `given.json` of its working
+any other. Sessions are in the file OPENCODE_DB. What it was given is in `given.json` of its working
 directory.
 """
 
@@ -63,11 +63,11 @@ class Program:
         self.scenario = scenario
         self.prompt = sys.stdin.buffer.read().decode()
         self.session = flags.session or f"ses_{uuid.uuid4().hex}"
-        file = Path(os.environ["XDG_DATA_HOME"]) / self.session
-        if flags.session and not file.exists():
+        database = Path(os.environ["OPENCODE_DB"])
+        if flags.session and flags.session not in database.read_text():
             sys.exit("Error: Session not found")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+        with database.open("a") as file:
+            file.write(self.session)
         self.resumed = flags.session is not None
 
     def print(self, kind, **fields):

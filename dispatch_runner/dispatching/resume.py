@@ -1,0 +1,229 @@
+"""Continues a dispatch that an earlier process left: what has finished stays, the rest is run."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from dispatch_runner.dispatching.changes import HINT, differences, mapping
+from dispatch_runner.dispatching.prepare import Operator, Prepared, prepare
+from dispatch_runner.dispatching.run import Past
+from dispatch_runner.errors import RequestRejected
+from dispatch_runner.marks import MARKER, started_at
+from dispatch_runner.models import Config, JsonObject, Problem, TaskResult
+from dispatch_runner.models.trace import Attempt
+from dispatch_runner.records.recorder import Recorder
+from dispatch_runner.records.redaction import Redactor
+from dispatch_runner.records.restore import Earlier, Reopening
+from dispatch_runner.references import has_references
+from dispatch_runner.settings import EffectiveConfig, Flags, effective
+
+LIMITS = (
+    "max_workers", "timeout_seconds", "dispatch_timeout_seconds", "retries", "fail_fast",
+    "max_cost_usd", "max_tokens", "max_requests",
+)  # fmt: skip
+"""Settings that go on as they were unless a flag says otherwise."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller says about a resume."""
+
+    flags: Flags
+    retry_failed: bool = False
+    """Whether tasks that failed or ran out of time are run again, too."""
+    accept_changes: bool = False
+    """Whether another request, or other settings, may take the place of those of before."""
+    request: bytes | None = None
+    """The request, given again; null: the one in the records."""
+
+
+class Resumption(NamedTuple):
+    """What is run, and what stays."""
+
+    prepared: Prepared
+    past: Past
+
+    @property
+    def left(self) -> int:
+        """Tasks without a result that stays."""
+        return len(self.prepared.request.tasks) - len(self.past.known)
+
+
+def is_complete(earlier: Earlier, wish: Wish) -> bool:
+    """Whether there is nothing to run: it ended, and all that has no result is blocked by what has one."""
+    if wish.request is not None or earlier.index["status"] == "running":
+        return False
+    known = earlier.results(retry_failed=wish.retry_failed)
+    tasks = earlier.replay.tasks.values()
+    return all(task.task_id in known or task.status == "blocked" for task in tasks)
+
+
+def resumption(operator: Operator, earlier: Earlier, wish: Wish) -> Resumption:
+    """Checks everything; nothing has been written or started when it returns.
+
+    Raises:
+        RequestRejected: the request is wrong, was changed, or is needed again; or the settings differ.
+    """
+    before = earlier.request
+    prepared = prepare(operator, _request(earlier, wish))
+    clean = Redactor(operator.environ).redact if earlier.redacted else _as_it_is
+    document = prepared.document
+    changed = not _is_the_same(earlier, document, clean(document))
+    if changed and not wish.accept_changes:
+        raise RequestRejected(_changes(earlier, clean(document)))
+    warnings = _other_settings(operator, earlier, wish)
+    known = earlier.results(retry_failed=wish.retry_failed)
+    attempts: Mapping[str, Sequence[Attempt]] = {}
+    same: dict[str, str] | None = None
+    if changed:
+        same = {} if before is None else mapping(before["tasks"], clean(document)["tasks"], known)
+        known = {new: dataclasses.replace(known[old], task_id=new) for new, old in same.items()}
+        warnings.append(f"the request was changed: {len(known)} results are kept")
+    else:
+        again = (task.task_id for task in prepared.request.tasks if task.task_id not in known)
+        attempts = {name: made for name in again if (made := earlier.attempts(name))}
+    config = _config(operator, prepared, earlier, wish.flags)
+    request = dataclasses.replace(prepared.request, correlation_id=earlier.correlation_id)
+    prepared = prepared._replace(request=request, config=config)
+    kept_names = same or {name: name for name in known}
+    redacted = {new for new, old in kept_names.items() if old in earlier.redacted_outputs()}
+    warnings += _needing_secrets(prepared, known, redacted)
+    warnings += _unknown_consumption(prepared, attempts)
+
+    def reopen(redactor: Redactor, in_force: JsonObject) -> Recorder:
+        way = Reopening(
+            document, same, attempts, known, operator.as_json(), operator.settings.durability
+        )
+        return earlier.reopen(way, redactor, in_force)
+
+    past = Past(
+        reopen, known, attempts, earlier.replay.elapsed(), earlier.replay.peak,
+        [*earlier.warnings, *warnings],
+    )  # fmt: skip
+    return Resumption(prepared, past)
+
+
+def end_survivors(earlier: Earlier) -> None:
+    """Ends the programs of the process that had the dispatch, if it was killed. Told by its marks: a process
+    with its number may be another one."""
+    holder = earlier.holder()
+    if holder is None or (holder.started is not None and started_at(holder.pid) == holder.started):
+        return
+    if os.environ.get(MARKER, "").startswith(holder.marker):
+        return  # we are one of them
+    from dispatch_runner.process.leftovers import end_leftovers
+
+    end_leftovers(holder.marker, holder.token)
+
+
+def _request(earlier: Earlier, wish: Wish) -> bytes | JsonObject:
+    if wish.request is not None:
+        return wish.request
+    again = f"give it again: dispatch-runner resume {earlier.place.name} FILE"
+    if earlier.request is None:
+        raise RequestRejected([Problem("request_needed", "", str(earlier.damage), again)])
+    if earlier.redacted:
+        message = "the request held secrets, which are not kept"
+        raise RequestRejected([Problem("request_needed", "", message, again)])
+    return earlier.request
+
+
+def _as_it_is(document: JsonObject) -> JsonObject:
+    return document
+
+
+def _is_the_same(earlier: Earlier, document: JsonObject, clean: JsonObject) -> bool:
+    if earlier.is_digest_of(document):
+        return True
+    # where the digest is lost or is not of all tasks, what is on disk has to do
+    lost = not earlier.replay.header or bool(earlier.replay.added)
+    return clean == earlier.request and (lost or not earlier.redacted)
+
+
+def _changes(earlier: Earlier, document: JsonObject) -> list[Problem]:
+    if earlier.request is None:
+        message = f"it is not the request that was run, and that one is lost: {earlier.damage}"
+        return [Problem("request_changed", "", message, HINT)]
+    return differences(earlier.request, document)
+
+
+def _other_settings(operator: Operator, earlier: Earlier, wish: Wish) -> list[str]:
+    """Warnings about settings that are not those of before. Raises `RequestRejected` unless accepted."""
+    now, before = operator.as_json(), earlier.operator
+    found = [
+        (f"{_WORDS[name]} was {_shown(before[name])}, now it is {_shown(now[name])}", _HINTS[name])
+        for name in now
+        if name in before and before[name] != now[name]
+    ]
+    if found and not wish.accept_changes:
+        problems = [Problem("settings_changed", "", message, hint) for message, hint in found]
+        raise RequestRejected(problems)
+    return [message for message, _ in found]
+
+
+_WORDS = {
+    "folder": "the working directory",
+    "settings_file": "the settings file",
+    "backend": "the backend",
+}
+_HINTS = {
+    "folder": "resume it there, or accept it with --accept-changes",
+    "settings_file": "name it with --config, or accept the other with --accept-changes",
+    "backend": "name it with --backend, or accept the other with --accept-changes",
+}
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else f"'{value}'"
+
+
+def _config(
+    operator: Operator, prepared: Prepared, earlier: Earlier, flags: Flags
+) -> EffectiveConfig:
+    """The limits of before, but for those that a flag changes now."""
+    asked, now, before = prepared.request.config, prepared.config.as_json(), earlier.index["config"]
+    wishes: JsonObject = {}
+    for key in LIMITS:
+        if getattr(flags, key) is not None:
+            wishes[key] = None
+        elif key not in operator.settings.overriding and before.get(key) != now[key]:
+            wishes[key] = before.get(key)
+    config: Config = dataclasses.replace(asked, **wishes)
+    in_force = effective(operator.settings, config)
+    return dataclasses.replace(in_force, trace_dir=earlier.place.trace_dir)
+
+
+def _needing_secrets(
+    prepared: Prepared, known: Mapping[str, TaskResult], redacted: set[str]
+) -> list[str]:
+    """Warnings about tasks that get an output without its secrets."""
+    warnings = []
+    for task in prepared.request.tasks if redacted else ():
+        if task.task_id in known:
+            continue
+        used = redacted.intersection(task.dependencies)
+        if has_references(task.input_data):
+            text = str(task.input_data)
+            used |= {name for name in redacted if name in text}
+        if used:
+            names = ", ".join(f"'{name}'" for name in sorted(used))
+            warnings.append(f"task '{task.task_id}' gets the output of {names} without its secrets")
+    return warnings
+
+
+def _unknown_consumption(
+    prepared: Prepared, attempts: Mapping[str, Sequence[Attempt]]
+) -> list[str]:
+    registry = prepared.operator.registry
+    if not any(prepared.config.budget):
+        return []
+    agents = {task.task_id: registry.get(task.agent) for task in prepared.request.tasks}
+    paid = [
+        name
+        for name, made in attempts.items()
+        if (agent := agents[name]) is not None
+        and agent.backend.provider is not None
+        and any(attempt.usage is None for attempt in made)
+    ]
+    return [f"what task '{name}' consumed before is not known and does not count" for name in paid]

@@ -1,0 +1,134 @@
+"""A dispatcher that is killed, interrupted or refused at any of its system calls."""
+
+import signal
+
+import pytest
+from support.faults import Fault, Plan, assert_sound
+from support.faults.plan import FOR_EVER
+
+SAMPLE = 6
+"""So many places are tried when not all are."""
+
+
+@pytest.fixture
+def places(bench, tmp_path):
+    """How many system calls of its own a dispatch of the usual tasks makes."""
+    plan = Plan(tmp_path / "calls")
+    assert_sound(bench, bench.run(bench.usual(), plan))
+    bench.injected = bench.survived = 0
+    return len(plan.calls())
+
+
+def strike(bench, tmp_path, fault):
+    """Runs the usual tasks with the fault, checks, and says whether it came about."""
+    bench.clear()
+    plan = Plan(tmp_path / f"calls-{fault.do}-{fault.value}-{fault.nth}-{fault.after}", (fault,))
+    faulty = bench.run(bench.usual(), plan)
+    assert_sound(bench, faulty)
+    return faulty if plan.struck() else None
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_some_system_calls(bench, tmp_path, places, chance, after):
+    for nth in chance.sample(range(1, places), SAMPLE):
+        strike(bench, tmp_path, Fault("signal", "SIGKILL", nth, after=after))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_every_system_call(bench, tmp_path, after):
+    nth = 1
+    while strike(bench, tmp_path, Fault("signal", "SIGKILL", nth, after=after)):
+        nth += 1
+    assert nth > 40
+
+
+WRITING = ("write", "pwrite", "rename", "mkdir", "makedirs", "open", "posix_fallocate", "link")
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+def test_some_calls_that_write_are_refused(bench, tmp_path, places, chance, error):
+    for nth in chance.sample(range(1, places // 2), SAMPLE):
+        strike(bench, tmp_path, Fault("error", error, nth, calls=WRITING))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "EINTR"])
+def test_every_call_that_writes_is_refused_once(bench, tmp_path, error):
+    nth = 1
+    while strike(bench, tmp_path, Fault("error", error, nth, calls=WRITING)):
+        nth += 1
+    assert nth > 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+def test_from_some_call_on_everything_that_writes_is_refused(bench, tmp_path, error):
+    nth = 1
+    while strike(bench, tmp_path, Fault("error", error, nth, WRITING, times=FOR_EVER)):
+        nth += 1
+    assert nth > 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_write_is_cut_short_once(bench, tmp_path):
+    nth = 1
+    while faulty := strike(bench, tmp_path, Fault("short", nth=nth, calls=("write", "pwrite"))):
+        assert faulty.ran.code in {0, 3}
+        nth += 1
+    assert nth > 10
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+def test_a_sync_that_fails_is_never_taken_for_done(bench, tmp_path, error):
+    """What the kernel could not write it may have dropped: a second sync would prove nothing."""
+    nth = 1
+    syncs = ("fsync", "fdatasync")
+    while faulty := strike(bench, tmp_path, Fault("error", error, nth, calls=syncs)):
+        assert faulty.ran.code == 3
+        nth += 1
+    assert nth > 5
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_interrupted_at_some_system_calls(bench, tmp_path, places, chance, name):
+    for nth in chance.sample(range(1, places), SAMPLE // 2):
+        interrupt(bench, tmp_path, name, nth)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_interrupted_at_every_system_call(bench, tmp_path, name):
+    """Also while records are written, and while it ends."""
+    nth = 1
+    while interrupt(bench, tmp_path, name, nth):
+        nth += 1
+    assert nth > 40
+
+
+def interrupt(bench, tmp_path, name, nth):
+    """Like `strike`; one whole document, and an exit code that is that of the signal unless all was done."""
+    faulty = strike(bench, tmp_path, Fault("signal", name, nth))
+    if faulty is not None:
+        ran = faulty.ran
+        whole = {0, 3} if ran.document["interrupted"] is None else {128 + signal.Signals[name]}
+        assert ran.code in whole, ran
+    return faulty
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_interrupted_twice_at_some_system_calls(bench, tmp_path, places, chance):
+    for nth in chance.sample(range(1, places), 3 * SAMPLE):
+        bench.clear()
+        second = nth + chance.randrange(1, 10)
+        plan = Plan(
+            tmp_path / f"calls-{nth}",
+            (Fault("signal", "SIGINT", nth), Fault("signal", "SIGTERM", second)),
+        )
+        assert_sound(bench, bench.run(bench.usual(), plan))
