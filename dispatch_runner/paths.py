@@ -60,6 +60,11 @@ def overlap(a: str, b: str) -> bool:
     return (glob_a and _meet(pattern_a, _literal(b))) or (glob_b and _meet(_literal(a), pattern_b))
 
 
+def matches(pattern: str, path: str) -> bool:
+    """Whether a path is meant by a path or a glob; wildcards in the path itself stand for themselves."""
+    return pattern == path or (is_glob(pattern) and _meet(_pattern(pattern), _literal(path)))
+
+
 _Component = tuple[str, ...]
 """Tokens of one component of a path: `*`, `?`, or the character with a `=` before it."""
 

@@ -49,7 +49,7 @@ class AcpBackend:
         before it returns.
         """
         question = await question_of(role, call)
-        folder = self._options.cwd or call.workspace
+        folder = call.folder(self._options.cwd)
         policy = Policy(question, self._options.access, call.roots, str(folder))
         turn = Turn(call, policy, self._options.max_turns)
         call.meter.pulse()

@@ -74,7 +74,7 @@ class AgentProgram:
             return await stream(
                 [*self.command, *arguments],
                 env={**self.environment, **call_variables(call), **(variables or {})},
-                cwd=self._options.cwd or call.workspace,
+                cwd=call.folder(self._options.cwd),
                 stdin=stdin.encode(),
                 stdout=stdout,
                 stderr=stderr,

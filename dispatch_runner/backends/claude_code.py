@@ -214,8 +214,8 @@ class ClaudeCodeBackend:
         )
 
     def _folders(self, call: AgentCall) -> list[str]:
-        own = [self._options.cwd, call.workspace]
-        return [*(str(each) for each in own if each is not None), *call.roots.roots]
+        own = dict.fromkeys((str(call.folder(self._options.cwd)), str(call.workspace)))
+        return [*own, *call.roots.roots]
 
     def _variables(self, call: AgentCall) -> dict[str, str]:
         variables = dict(ISOLATED)

@@ -80,11 +80,11 @@ class CodexBackend:
         self.provider = options.provider or "openai"
         self._options = options
         key = options.api_key_env
-        self._program = AgentProgram(options, "codex", (*CREDENTIALS, *((key,) if key else ())))
+        self.program = AgentProgram(options, "codex", (*CREDENTIALS, *((key,) if key else ())))
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
-        return reason_against(role, self._program, self._options, INSTALL)
+        return reason_against(role, self.program, self._options, INSTALL)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
@@ -108,7 +108,7 @@ class CodexBackend:
             prompt = self._prompt(question, call, session, by_words=schema is None)
             try:
                 completed = await looking(
-                    lambda: self._program.run(
+                    lambda: self.program.run(
                         arguments, call, turn.event, stdin=prompt, variables=self._variables
                     ),
                     turn.look,
@@ -171,7 +171,7 @@ class CodexBackend:
     @property
     def _home(self) -> Path:
         """Where Codex keeps its sessions."""
-        seen = self._program.environment
+        seen = self.program.environment
         default = Path(seen.get("HOME", "~")).expanduser() / ".codex"
         return Path(seen["CODEX_HOME"]) if seen.get("CODEX_HOME") else default
 
@@ -179,7 +179,7 @@ class CodexBackend:
     def _variables(self) -> Mapping[str, str]:
         """The key under the name that Codex looks for, where the operator named another."""
         key = self._options.api_key_env
-        value = self._program.environment.get(key) if key else None
+        value = self.program.environment.get(key) if key else None
         return {"CODEX_API_KEY": value} if value and self._options.base_url is None else {}
 
 

@@ -134,7 +134,7 @@ class CommandBackend:
             completed = await run(
                 self.command,
                 env={**self._passed, **call_variables(call)},
-                cwd=self.cwd or call.workspace,
+                cwd=call.folder(self.cwd),
                 stdin=_envelope(call) if self.stdin == "json" else b"",
                 stdout=stdout,
                 stderr=stderr,

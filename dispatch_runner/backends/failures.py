@@ -69,7 +69,7 @@ _QUOTA_HINT = (
 _AFTER = re.compile(r"(?i)(?:retry|try again) (?:after|in) (\d+(?:\.\d+)?) ?(ms|s\b|sec|m\b|min|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _AT = re.compile(
-    r"(?i)try again at (?:([A-Z]{3})[a-z]* (\d{1,2})(?:st|nd|rd|th)?,? (\d{4}),? )?(\d{1,2}:\d\d) ?([AP]M)"
+    r"(?i)try again at (?:([A-Z]{3})[a-z]* (\d{1,2})(?:[A-Z]{2})?,? (\d{4}),? )?(\d{1,2}:\d\d) ?([AP]M)"
 )
 
 

@@ -59,11 +59,11 @@ class GeminiBackend:
         self.provider = options.provider or "google"
         self._options = options
         key = options.api_key_env
-        self._program = AgentProgram(options, "gemini", (*CREDENTIALS, *((key,) if key else ())))
+        self.program = AgentProgram(options, "gemini", (*CREDENTIALS, *((key,) if key else ())))
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
-        return reason_against(role, self._program, self._options, INSTALL)
+        return reason_against(role, self.program, self._options, INSTALL)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
@@ -82,7 +82,7 @@ class GeminiBackend:
             arguments = self._arguments(question, call, folder)
             try:
                 completed = await looking(
-                    lambda: self._program.run(
+                    lambda: self.program.run(
                         arguments,
                         call,
                         turn.event,
@@ -110,7 +110,7 @@ class GeminiBackend:
             policy = folder / "policy.toml"
             policy.write_text(_rules(commands_of(question)))
             arguments.append(f"--policy={policy}")
-        workspace = self._options.cwd or call.workspace
+        workspace = call.folder(self._options.cwd)
         arguments += [f"--include-directories={each}" for each in _further_folders(call, workspace)]
         if not has_settings(workspace):
             arguments.append("--skip-trust")
@@ -128,7 +128,7 @@ class GeminiBackend:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _variables(self, folder: Path) -> Mapping[str, str]:
-        seen, own = self._program.environment, self._options
+        seen, own = self.program.environment, self._options
         variables = {"GEMINI_CLI_NO_RELAUNCH": "true"}  # a second process would swallow signals
         if own.base_url is not None:
             variables["GOOGLE_GEMINI_BASE_URL"] = own.base_url
@@ -165,7 +165,7 @@ class GeminiBackend:
 
     @property
     def _users_home(self) -> str:
-        seen = self._program.environment
+        seen = self.program.environment
         return seen.get("GEMINI_CLI_HOME") or seen.get("HOME", "")
 
 

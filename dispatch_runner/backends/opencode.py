@@ -61,13 +61,13 @@ class OpencodeBackend:
         self._options = options
         keys = KEYS.get(prefix, (f"{prefix.upper().replace('-', '_')}_API_KEY",) if prefix else ())
         own = (options.api_key_env,) if options.api_key_env else ()
-        self._program = AgentProgram(options, "opencode", (*keys, *own, *FOLDERS, *NETWORK))
+        self.program = AgentProgram(options, "opencode", (*keys, *own, *FOLDERS, *NETWORK))
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
         if self._options.base_url and "/" not in (self._options.model or ""):
             return 'base_url needs a model for opencode: write model = "PROVIDER/MODEL"'
-        return reason_against(role, self._program, self._options, INSTALL)
+        return reason_against(role, self.program, self._options, INSTALL)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
@@ -93,7 +93,7 @@ class OpencodeBackend:
         prompt = _prompt(question, call, session)
         try:
             completed = await looking(
-                lambda: self._program.run(
+                lambda: self.program.run(
                     _arguments(call, model, session),
                     call,
                     turn.event,
@@ -101,7 +101,7 @@ class OpencodeBackend:
                     variables=variables,
                 ),
                 turn.look,
-                load_prices,
+                load_prices if spending.model else None,
             )
         finally:
             turn.settle()

@@ -126,7 +126,7 @@ class Caching:
         """Raises `Uncacheable`."""
         job = start.job
         task, role = job.task, job.agent.role
-        if (task.workspace or job.agent.workspace) != "in_place":
+        if job.workspace != "in_place":
             raise Uncacheable("only results of tasks that work in place are kept")
         value = self._input(start)
         declared = (*map(identity, role.writes(value)), *map(_resolved, task.modifies_files))
@@ -150,12 +150,13 @@ class Caching:
     def _restored(self, work: Work, entry: Entry) -> Found:
         """The entry, once the files of its task are as that task left them."""
         when = f"dispatch {entry.dispatch} of {entry.stored_at}"
-        contents = {file.after: self._store.content(file.after) for file in entry.files}
+        changed = [file.after for file in entry.files if file.changed]
+        contents = {sha256: self._store.content(sha256) for sha256 in changed}
         there = {sha256: content for sha256, content in contents.items() if content is not None}
         if len(there) < len(contents):
             return Found(work, None, f"a file of {when} is not in the cache any more")
         try:
-            written = put_back(entry.files, there, self._keys.roots)
+            written = put_back(entry.files, there, work.before, self._keys.roots)
         except (Stale, Uncacheable) as error:
             return Found(work, None, f"{error} ({when})")
         return Found(work, entry, f"all {len(entry.parts)} parts are as in {when}", written)

@@ -75,7 +75,7 @@ def _of_folder(folder: str) -> str:
         if count == MOST_FILES or size > MOST_BYTES:
             raise Uncacheable(f"folder {folder!r} holds more than can be compared each time")
         seen.update(canonical([item.path.removeprefix(folder), _told(item)]))
-    return seen.hexdigest()
+    return f"folder {seen.hexdigest()}"
 
 
 def _below(folder: str) -> Iterator[os.DirEntry[str]]:

@@ -1,6 +1,7 @@
 """The cache's folder: private, flat, each file whole or not there, never through a symbolic link."""
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -44,7 +45,8 @@ class PrivateFolder:
                 path.mkdir(mode=0o700, parents=True)
             return cls(_private(os.open(path, _FOLDER)))
         except OSError as error:
-            kind = "it is a link or no folder" if path.is_symlink() else error.strerror
+            wrong = error.errno in {errno.ENOTDIR, errno.ELOOP}
+            kind = "it is a link or no folder" if wrong else error.strerror
             raise CacheUnusableError(f"cannot use the cache in '{path}': {kind}") from error
 
     def below(self, name: str) -> "PrivateFolder":

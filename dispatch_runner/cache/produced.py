@@ -20,20 +20,25 @@ _OPEN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Produced(NamedTuple):
-    """One file as a task left it."""
+    """A file that a task may have written: as it found it, and as it left it."""
 
     path: str
     """Resolved."""
     before: str
     """Digest of what was there when the task started, or `missing`."""
     after: str
-    """SHA-256 of its content."""
+    """The same when it had ended; the SHA-256 of its content where that is another."""
     mode: int
     """Its permissions."""
 
+    @property
+    def changed(self) -> bool:
+        """Whether the task made it, or wrote to it."""
+        return self.after != self.before
+
 
 class Stale(Exception):
-    """A file may not be put back. The message says why."""
+    """The files are not as they have to be. The message says why."""
 
 
 def snapshot(declared: Iterable[str]) -> dict[str, str]:
@@ -44,38 +49,52 @@ def snapshot(declared: Iterable[str]) -> dict[str, str]:
 def collect(
     declared: Sequence[str], claimed: Iterable[str], before: Mapping[str, str], roots: AllowedRoots
 ) -> tuple[list[Produced], dict[str, bytes]]:
-    """What a task left: the declared files that it changed, and those that it says it wrote; and
-    their contents by digest. Raises `Uncacheable`."""
-    wanted = {identity(path) for path in claimed}
+    """All files that are declared, and those that a task says it wrote; and the contents of those that
+    it changed, by digest. Raises `Uncacheable`.
+
+    Of a file that is claimed and not declared nobody looked at what was there before: it counts as
+    new.
+    """
     files: list[Produced] = []
     contents: dict[str, bytes] = {}
     size = 0
-    for path in sorted({*wanted, *_expanded(declared), *before}):
-        then = before.get(path, MISSING)
-        if roots.problem(path) is not None:
-            raise Uncacheable(f"it wrote {path!r}, which is outside the allowed folders")
-        if digest_at(path) == then and path not in wanted:
-            continue
-        if not os.path.isfile(path):
-            raise Uncacheable(f"it took {path!r} away, or made no file of it")
-        content, mode = _read(path)
-        size += len(content)
-        if size > MOST_BYTES:
-            raise Uncacheable(f"it produced more than {MOST_BYTES} bytes")
-        after = hashlib.sha256(content).hexdigest()
-        files.append(Produced(path, then, after, mode))
-        contents[after] = content
+    for path in sorted({*map(identity, claimed), *_expanded(declared), *before}):
+        then, now, mode = before.get(path, MISSING), digest_at(path), 0
+        if now != then:
+            content, mode = _content(path, roots)
+            size += len(content)
+            if size > MOST_BYTES:
+                raise Uncacheable(f"it produced more than {MOST_BYTES} bytes")
+            now = hashlib.sha256(content).hexdigest()
+            contents[now] = content
+        files.append(Produced(path, then, now, mode))
     return files, contents
 
 
 def put_back(
-    files: Sequence[Produced], contents: Mapping[str, bytes], roots: AllowedRoots
+    files: Sequence[Produced],
+    contents: Mapping[str, bytes],
+    found: Mapping[str, str],
+    roots: AllowedRoots,
 ) -> list[str]:
-    """Makes every file as the task left it, all or none, and gives the paths that were written.
+    """Makes every file as the task left it, and gives the paths that were written.
 
-    A file that is already so is left alone. Raises `Stale` when one is neither so nor as the task
-    found it, or cannot be written; nothing was changed then.
+    A file that is already so is left alone. All are written beside their places before the first is
+    put in its own.
+
+    Args:
+        files: all that the task may have written.
+        contents: of those that it changed.
+        found: what is declared now, as from `snapshot`.
+        roots: where files may be.
+
+    Raises:
+        Stale: a file is neither so nor as the task found it, was not there at all, or cannot be
+            written.
     """
+    for path in found.keys() - {file.path for file in files}:
+        if found[path] != MISSING:
+            raise Stale(f"{path!r} was not there in that run")
     missing = [file for file in files if _must_be_written(file, roots)]
     staged: list[tuple[int, str, str]] = []
     try:
@@ -111,7 +130,12 @@ def _expanded(declared: Iterable[str]) -> list[str]:
     return sorted(paths)
 
 
-def _read(path: str) -> tuple[bytes, int]:
+def _content(path: str, roots: AllowedRoots) -> tuple[bytes, int]:
+    """Of a file that a task changed, with its permissions. Raises `Uncacheable`."""
+    if roots.problem(path) is not None:
+        raise Uncacheable(f"it wrote {path!r}, which is outside the allowed folders")
+    if not os.path.isfile(path):
+        raise Uncacheable(f"it changed {path!r}, and that is no file")
     try:
         with open(os.open(path, _OPEN_FILE), "rb") as file:
             return file.read(MOST_BYTES + 1), stat.S_IMODE(os.fstat(file.fileno()).st_mode)

@@ -104,7 +104,7 @@ class Store:
         known = write_known([entry.known(), *others][:KNOWN_PER_TASK])
         grown += self._tasks.write(_task_name(task), known)
         with self._exclusive():
-            size = self._size() + grown
+            size = self._counted(grown)
             if size > self._max_bytes:
                 self._prune(int(self._max_bytes * AFTER_PRUNING), None)
             else:
@@ -165,10 +165,10 @@ class Store:
         finally:
             os.close(descriptor)
 
-    def _size(self) -> int:
-        """What was counted last; counted anew when that cannot be read."""
+    def _counted(self, grown: int) -> int:
+        """The size that was kept up and what has come since; all counted anew when there is none."""
         try:
-            return int(self._root.read("size") or b"")
+            return int(self._root.read("size") or b"") + grown
         except ValueError:
             return sum(file.size for _, file in self._all())
 

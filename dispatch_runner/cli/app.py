@@ -21,6 +21,7 @@ from dispatch_runner.cli.options import (
     AllowUnknownCost,
     AnyTraceDir,
     Backend,
+    CarryChanges,
     ConfigFile,
     Dispatch,
     DispatchTimeout,
@@ -36,6 +37,7 @@ from dispatch_runner.cli.options import (
     MaxTokens,
     MaxWorkers,
     McpConfig,
+    Merge,
     NoCache,
     ProgressOption,
     Refresh,
@@ -47,6 +49,7 @@ from dispatch_runner.cli.options import (
     Timeout,
     TraceDir,
     WaitForReset,
+    WorkspaceChoice,
 )
 from dispatch_runner.cli.resume_command import resume
 from dispatch_runner.cli.run import RunOptions, run_request
@@ -127,6 +130,9 @@ def run(
     no_cache: NoCache = None,
     refresh: Refresh = None,
     explain: Explain = None,
+    workspace: WorkspaceChoice = None,
+    merge: Merge = None,
+    carry_changes: CarryChanges = None,
     mcp_config: McpConfig = None,
     stdout: Stdout = ShownOption.full,
     exit_zero: ExitZero = False,
@@ -164,6 +170,9 @@ def run(
         no_cache=no_cache,
         refresh=refresh,
         explain=explain,
+        workspace=workspace.value if workspace else None,
+        merge=merge.value if merge else None,
+        carry_changes=carry_changes,
         mcp_config=mcp_config,
     )
     invocation: Invocation = context.obj

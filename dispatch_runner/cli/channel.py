@@ -35,6 +35,8 @@ class Channel:
         """Whether a document was written, or was at least begun."""
         self.gives_up: Callable[[], bool] = wait_for_ever
         """Whether to stop waiting for a reader that takes nothing. Asked once a second."""
+        self.begins: Callable[[], None] = lambda: None
+        """Called before a document is begun, which is then finished whatever happens."""
         self.is_terminal = descriptor is not None and os.isatty(descriptor)
 
     @classmethod
@@ -54,6 +56,7 @@ class Channel:
 
         Raises `StdoutError`, also when the reader takes nothing and `gives_up` says so.
         """
+        self.begins()
         self.used = True
         if self._descriptor is None:
             raise StdoutError("stdout is closed")

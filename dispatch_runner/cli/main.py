@@ -23,26 +23,32 @@ def run(arguments: Sequence[str]) -> int:
         return explain_to_people(with_command(arguments))
     channel = Channel.set_aside()
     signals = Signals()
-    channel.gives_up = signals.pending
+    channel.gives_up, channel.begins = signals.pending, signals.hold
     # one collection in some ten thousand objects, not in some hundred: 5 % of a run
     gc.set_threshold(50_000, 20, 50)
     try:
         try:
-            signals.install()
-            return _command(arguments, channel, signals)
+            return _command_or_fault(arguments, channel, signals)
         except Interrupted as signal:
             from dispatch_runner.cli.answers import answer_interrupted
 
             return answer_interrupted(channel, signal.name)
-        except StdoutError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the last resort: still one document
-            from dispatch_runner.cli.answers import answer_fault
-
-            return answer_fault(channel, error)
     except StdoutError as error:
         say(f"dispatch-runner: {error}")
         return 3
+
+
+def _command_or_fault(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:
+    """The exit code. A signal may interrupt it until a document is begun, also that of a fault."""
+    try:
+        signals.install()
+        return _command(arguments, channel, signals)
+    except (Interrupted, StdoutError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the last resort: still one document
+        from dispatch_runner.cli.answers import answer_fault
+
+        return answer_fault(channel, error)
 
 
 def _command(arguments: Sequence[str], channel: Channel, signals: Signals) -> int:

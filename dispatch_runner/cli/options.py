@@ -40,6 +40,17 @@ class DurabilityOption(StrEnum):
     process = "process"
 
 
+class WorkspaceOption(StrEnum):
+    in_place = "in_place"
+    scratch = "scratch"
+    worktree = "worktree"
+
+
+class MergeOption(StrEnum):
+    none = "none"
+    topological = "topological"
+
+
 class GraphFormat(StrEnum):
     mermaid = "mermaid"
     dot = "dot"
@@ -234,6 +245,30 @@ Explain = Annotated[
     typer.Option(
         "--explain",
         help="Tell in the progress why the cache has a task's result, or has none.",
+        show_default=False,
+    ),
+]
+WorkspaceChoice = Annotated[
+    WorkspaceOption | None,
+    typer.Option(
+        "--workspace",
+        help="Where tasks work that do not say, nor their agents: in this folder, in an empty one, or in a git worktree. [default: in_place]",
+        show_default=False,
+    ),
+]
+Merge = Annotated[
+    MergeOption | None,
+    typer.Option(
+        "--merge",
+        help="topological: what succeeded in worktrees is merged onto a branch of the dispatch. [default: none]",
+        show_default=False,
+    ),
+]
+CarryChanges = Annotated[
+    bool | None,
+    typer.Option(
+        "--carry-changes/--no-carry-changes",
+        help="Worktrees begin with the uncommitted changes of this folder's repository, too.",
         show_default=False,
     ),
 ]

@@ -23,6 +23,7 @@ from dispatch_runner.cli.options import (
     MaxTokens,
     MaxWorkers,
     McpConfig,
+    Merge,
     NoCache,
     ProgressOption,
     Refresh,
@@ -33,6 +34,7 @@ from dispatch_runner.cli.options import (
     Stdout,
     Timeout,
     WaitForReset,
+    WorkspaceChoice,
 )
 from dispatch_runner.settings import Flags
 
@@ -64,6 +66,8 @@ def resume(
     no_cache: NoCache = None,
     refresh: Refresh = None,
     explain: Explain = None,
+    workspace: WorkspaceChoice = None,
+    merge: Merge = None,
     mcp_config: McpConfig = None,
     stdout: Stdout = ShownOption.full,
     exit_zero: ExitZero = False,

@@ -48,6 +48,8 @@ class Operator(NamedTuple):
             "folder": str(settings.cwd),
             "settings_file": str(settings.file) if settings.file else None,
             "backend": settings.backend,
+            "workspace": settings.workspace,
+            "merge": settings.merge,
         }
 
 
@@ -94,9 +96,37 @@ def prepare(
         problems=document.problems,
         known=known,
     )
+    _require_repository(operator, checked.request)
     config = effective(operator.settings, checked.request.config)
     warnings = [*checked.warnings, *operator.registry.warnings, *config.warnings]
     return Prepared(operator, checked.request, document.value, config, warnings)
+
+
+def _require_repository(operator: Operator, request: Request) -> None:
+    """Raises `RequestRejected` when a task works in a git worktree and none can be made here."""
+    wanting = (
+        (place, task)
+        for place, task in enumerate(request.tasks)
+        if _workspace(operator, task, operator.registry.get(task.agent)) == "worktree"
+    )
+    place, task = next(wanting, (0, None))
+    if task is None:
+        return
+    from dispatch_runner.workspaces.git import GitError
+    from dispatch_runner.workspaces.repository import Repository
+
+    try:
+        Repository.find(operator.settings.cwd, operator.environ)
+    except GitError as error:
+        where = f"/tasks/{place}" + ("/workspace" if task.workspace else "")
+        message = f"no git worktree can be made: {error.message}"
+        problem = Problem("no_worktree", where, message, error.hint, task.task_id)
+        raise RequestRejected([problem]) from error
+
+
+def _workspace(operator: Operator, task: Task, agent: Agent | None) -> Workspace:
+    own = None if agent is None else agent.workspace
+    return task.workspace or own or operator.settings.workspace
 
 
 def job_of(operator: Operator, config: EffectiveConfig, task: Task) -> Job:
@@ -110,4 +140,5 @@ def job_of(operator: Operator, config: EffectiveConfig, task: Task) -> Job:
         task_timeout(task, agent.timeout_seconds, config),
         task_retries(task, agent.retries, config),
         has_references(task.input_data),
+        workspace=_workspace(operator, task, agent),
     )

@@ -65,6 +65,7 @@ def resumption(operator: Operator, earlier: Earlier, wish: Wish) -> Resumption:
     Raises:
         RequestRejected: the request is wrong, was changed, or is needed again; or the settings differ.
     """
+    warnings = _other_settings(operator, earlier, wish)
     before = earlier.request
     prepared = prepare(operator, _request(earlier, wish))
     clean = Redactor(operator.environ).redact if earlier.redacted else _as_it_is
@@ -166,11 +167,15 @@ _WORDS = {
     "folder": "the working directory",
     "settings_file": "the settings file",
     "backend": "the backend",
+    "workspace": "the workspace of tasks",
+    "merge": "the way to merge",
 }
 _HINTS = {
     "folder": "resume it there, or accept it with --accept-changes",
     "settings_file": "name it with --config, or accept the other with --accept-changes",
     "backend": "name it with --backend, or accept the other with --accept-changes",
+    "workspace": "name it with --workspace, or accept the other with --accept-changes",
+    "merge": "name it with --merge, or accept the other with --accept-changes",
 }
 
 

@@ -1,7 +1,7 @@
 """The rounds of one attempt: ask, verify, check; feed a failure back to an agent that can mend it."""
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from dispatch_runner.errors import AgentError
@@ -75,7 +75,7 @@ class Asking:
         last.append(answer)
         answer = await role.verify(call, answer)
         if answer.output is not call.input:  # an echo of the input claims nothing
-            require_work(answer)
+            require_work(answer, call.workspace)
         if self._names and self._checks is not None:
             await self._checks.check(self._names, call, answer)
         return answer
@@ -111,7 +111,7 @@ def _quoted(text: str, name: object) -> str:
     return text if len(text) <= limit else "[...] " + text[-limit:]
 
 
-def require_work(answer: Answer) -> None:
+def require_work(answer: Answer, folder: Path) -> None:
     """An agent that did nothing did not succeed: there is an output, and the files exist that it says
     it wrote (`generated_file`, `files_written`). Raises `AgentError`."""
     output: object = answer.output
@@ -120,7 +120,7 @@ def require_work(answer: Answer) -> None:
         raise AgentError(ErrorType.BAD_OUTPUT, f"output is {kind}, not a JSON object")
     if not output:
         raise AgentError(ErrorType.UNVERIFIED, "the agent ended cleanly with an empty output")
-    missing = [path for path in claimed_files(output) if not os.path.isfile(path)]  # noqa: PTH113
+    missing = [path for path in claimed_files(output) if not (folder / path).is_file()]
     if missing:
         raise AgentError(
             ErrorType.UNVERIFIED,

@@ -11,7 +11,15 @@ from dispatch_runner.errors import AgentError, RecordError
 from dispatch_runner.models import ErrorType, JsonObject, TaskError, TaskStatus, Usage
 from dispatch_runner.models.trace import Attempt
 from dispatch_runner.models.usage import total_usage
-from dispatch_runner.protocols import AgentCall, Answer, Backend, CallLog, InputProblem, Meter
+from dispatch_runner.protocols import (
+    AgentCall,
+    Answer,
+    Backend,
+    CallLog,
+    InputProblem,
+    Meter,
+    Place,
+)
 from dispatch_runner.references import resolve
 
 PATIENCE_WITH_TOOLS = 5.0
@@ -92,6 +100,8 @@ class Attempting:
             tools=around.tools,
             meter=meter,
         )
+        if start.place is not None:
+            _move(call, start.place)
         allowance = start.desk.allowance if isinstance(meter, Watch) else None
         asking = Asking(agent, around.checks, (*agent.checks, *task.checks), allowance)
         if agent.fallback:
@@ -99,9 +109,16 @@ class Attempting:
         else:
             answer = await asking.answer(agent.backend, call)
         outcome.warnings = answer.warnings
-        outcome.output = answer.output
+        outcome.output = answer.output if call.place is None else call.place.outward(answer.output)
         outcome.status = TaskStatus.SUCCESS
         outcome.exhausted = False
+
+
+def _move(call: AgentCall, place: Place) -> None:
+    """The call as it is for an agent that works in another place."""
+    call.place, call.workspace, call.roots = place, place.workspace, place.roots
+    call.input, call.dependencies = place.inward(call.input), place.inward(dict(call.dependencies))
+    call.description = place.inward(call.description)
 
 
 async def _first_that_answers(start: Start, asking: Asking, call: AgentCall) -> Answer:

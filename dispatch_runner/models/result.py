@@ -136,6 +136,59 @@ class Summary:
 
 
 @dataclass(slots=True)
+class MergeConflict:
+    """A file in which the changes of a task do not go together with what was merged before."""
+
+    task_id: str
+    """Whose changes were left out; its branch stays."""
+    file: str
+    """Path below the repository."""
+    hunk: str
+    """The first lines concerned, with git's marks, at most 4,000 characters; empty where there are none:
+    the file was deleted or replaced on one side, or is no text."""
+
+
+@dataclass(slots=True)
+class FailedCheck:
+    """The check did not pass."""
+
+    task_id: str | None
+    """Whose changes break it, and were left out; null: it fails without any of them."""
+    check: str
+    """Its name."""
+    message: str
+    """What it said."""
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """A task whose changes could be merged only together with those of another one."""
+
+    task_id: str
+    """Its branch stays."""
+    reason: str
+    """On whose changes it builds."""
+
+
+@dataclass(slots=True)
+class Merge:
+    """What became of the changes that tasks made in git worktrees."""
+
+    branch: str | None = None
+    """The branch of the dispatch that holds what was merged; null: nothing was."""
+    commit: str | None = None
+    """Where that branch is."""
+    merged: list[str] = field(default_factory=list)
+    """Tasks whose changes are in it, in the order in which they were merged."""
+    conflicts: list[MergeConflict] = field(default_factory=list)
+    """One for each file."""
+    failed_checks: list[FailedCheck] = field(default_factory=list)
+    """One for each task that was left out for it."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """What could not be merged for want of another task's changes."""
+
+
+@dataclass(slots=True)
 class Result:
     """The document on stdout after a run."""
 
@@ -155,6 +208,8 @@ class Result:
     """Absolute path of this document, whole, on disk."""
     warnings: list[str] = field(default_factory=list)
     """About the dispatch as a whole."""
+    merge: Merge | None = None
+    """What became of the changes in git worktrees; null: nothing was to be merged."""
 
 
 @dataclass(slots=True)

@@ -18,12 +18,21 @@ STARTS = (
 number of alternatives, is what the search costs."""
 
 WORDS = (
-    r"ke(?:y|n(?<=token))|p(?:w|ass)|c(?:ret(?<=secret)|redential|ontrase)|uth(?<=auth)|bearer"
+    r"ke(?:y|n(?<=token))|p(?:w|ass)|c(?:ret(?<=secret)|redential|ontrase|ookie)|uth(?<=auth)|bearer"
     r"|\.slack|ftlayer"
 )
 """What everything else must contain, in lower case; it too starts with rare letters."""
 
-_STARTS = re.compile(STARTS.encode())
+MARKS = (
+    r"_(?:[A-Za-z0-9]{20}|[po]at_|(?<=fig[dou]_))"
+    r"|-(?:ant-|proj-|svcacct-|admin-|AA[\w-]{50}|u[ =]?[^\s:@/]{1,64}:|[A-Za-z0-9]{20})"
+    r"|\.(?:(?<=ya29\.)|(?<=hv[sbr]\.)|(?<=atlasv1\.)|(?<=dp\.[psc]t\.)|[0-9a-f]{64})"
+    r"|A(?:Iza|T[AC]TT3|AA[\w-]{56})|Q~|X-[\w-]{28}|[?&]sig(?:nature)?="
+    r"|pi[0-9a-f]{32}|hooks/\d"
+)
+"""What the forms and places of `formats` must contain besides."""
+
+_STARTS = re.compile(f"{STARTS}|{MARKS}".encode())
 _WORDS = re.compile(WORDS.encode())
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from dispatch_runner.records import secret_names
+from dispatch_runner.records import formats, secret_names
 from dispatch_runner.records.cheap_test import STARTS, WORDS
 
 NEAR_WORDS = (
@@ -44,6 +44,7 @@ def redacted(text: str) -> str:
     """The text with every secret replaced; the text itself when there is none."""
     if "PRIVATE KEY" in text or "PuTTY-User-Key" in text:
         text = replace(text, list(_private_keys(text)))
+    text = replace(text, list(formats.find(text)))
     return replace(text, list(_secrets(text)))
 
 

@@ -74,6 +74,7 @@ class Earlier:
         self._parent = parent
         self._run = run
         self._clock = clock
+        self._results: dict[bool, dict[str, TaskResult]] = {}
         self._journal, self._loaded = Journal.take_over(Path(run.path_of(JOURNAL_NAME)), clock)
         try:
             self.index = store.show(place.trace_dir, place.name)
@@ -147,7 +148,9 @@ class Earlier:
 
         A task that was blocked, or cancelled, has none: whether it can run is judged anew.
         """
-        found = {}
+        if retry_failed in self._results:
+            return self._results[retry_failed]
+        found = self._results[retry_failed] = {}
         for task in self.replay.tasks.values():
             if task.status not in FINISHED or (retry_failed and task.status != "success"):
                 continue

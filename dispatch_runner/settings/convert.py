@@ -8,7 +8,6 @@ from dispatch_runner.settings.names import backend_problem
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
-DURABILITIES = ("power", "process")
 
 
 class Unusable(ValueError):
@@ -77,10 +76,13 @@ def backend(text: str) -> str:
     return text
 
 
-def durability(text: str) -> str:
-    if text not in DURABILITIES:
-        raise Unusable(f"'{text:.40}' is not a durability", f"write {' or '.join(DURABILITIES)}")
-    return text
+def one_of(what: str, *words: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text not in words:
+            raise Unusable(f"'{text:.40}' is not {what}", f"write {' or '.join(words)}")
+        return text
+
+    return convert
 
 
 CONVERTERS: dict[str, Callable[[str], Any]] = {
@@ -98,9 +100,12 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "repair_rounds": whole(0, 10),
     "wait_for_reset": switch,
     "allow_unknown_cost": switch,
-    "durability": durability,
+    "durability": one_of("a durability", "power", "process"),
     "no_cache": switch,
     "refresh": switch,
     "explain": switch,
+    "workspace": one_of("a workspace", "in_place", "scratch", "worktree"),
+    "merge": one_of("a way to merge", "none", "topological"),
+    "carry_changes": switch,
 }
 """By key: what one text becomes. Raise `Unusable`."""

@@ -48,6 +48,8 @@ class FileSettings:
     checks: Mapping[str, CheckSettings] = field(default_factory=dict)
     cache: CacheSettings | None = None
     """Null: the file has no such table."""
+    workspaces: Mapping[str, Any] = field(default_factory=dict)
+    """The keys of `[workspaces]` that are there."""
     mcp: McpTables | None = None
     """Null: the file has no such table."""
     lines: Mapping[Location, int] = field(default_factory=dict)
@@ -97,7 +99,9 @@ def _parsed(text: str, data: dict[str, Any], source: str) -> FileSettings:
     mcp = document.mcp if "mcp" in document.model_fields_set else None
     return FileSettings(
         defaults, document.agents, document.limits, document.tests, document.checks,
-        document.cache if "cache" in document.model_fields_set else None, mcp, where,
+        document.cache if "cache" in document.model_fields_set else None,
+        {key: getattr(document.workspaces, key) for key in document.workspaces.model_fields_set},
+        mcp, where,
     )  # fmt: skip
 
 
@@ -184,6 +188,7 @@ def _known_keys(location: Location) -> list[str]:
         ("tests", "*"): schema.TestSettings,
         ("checks", "*"): schema.CheckSettings,
         ("cache",): schema.CacheSettings,
+        ("workspaces",): schema.WorkspaceSettings,
         ("mcp",): schema.McpTables,
         ("mcp", "servers", "*"): schema.McpServerSettings,
         ("mcp", "servers", "*", "set_env", "*"): schema.Reference,
@@ -225,6 +230,11 @@ def _contradictions(document: Document) -> Iterator[_Contradiction]:
         yield from _about_the_program(name, agent)
         yield from _about_resources(name, agent, document.limits)
         yield from _about_checks(name, agent, document.checks)
+    check = document.workspaces.check
+    if check is not None and check not in document.checks:
+        hint = suggestion(check, document.checks) if document.checks else f"define [checks.{check}]"
+        message = f"[workspaces] names check '{check}', which is not defined"
+        yield ("workspaces", "check"), message, hint
     for name, server in document.mcp.servers.items():
         yield from _about_server(name, server)
 

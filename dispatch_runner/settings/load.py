@@ -59,6 +59,9 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
         agent_folders=_agent_folders(flags, environ, file, cwd),
         cache_folder=_cache_folder(environ, file, cwd),
         cache_max_mb=file.cache.max_mb if file.cache else CACHE_MAX_MB,
+        scope=file.workspaces.get("scope"),
+        merge_check=file.workspaces.get("check"),
+        check_after=file.workspaces.get("check_after", "each"),
         mcp=mcp,
         overriding=frozenset(given),
         origins=_origins(values, extra_paths, file, source) | _cache_origin(environ),
@@ -99,8 +102,9 @@ def _from_texts(texts: Iterable[tuple[str, str, str]]) -> _Given:
 
 def _from_file(file: FileSettings, source: str) -> _Given:
     return {
-        key: (value, _place(file, source, "defaults", key))
-        for key, value in file.defaults.items()
+        key: (value, _place(file, source, table, key))
+        for table, keys in (("defaults", file.defaults), ("workspaces", file.workspaces))
+        for key, value in keys.items()
         if key in CONVERTERS and value is not None
     }
 

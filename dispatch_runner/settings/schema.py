@@ -9,7 +9,7 @@ from dispatch_runner.models.base import Model
 from dispatch_runner.models.constraints import Amount, Cost, Retries, Seconds, Workers
 from dispatch_runner.models.request import Workspace
 from dispatch_runner.settings.names import backend_problem, url_problem
-from dispatch_runner.settings.values import CACHE_MAX_MB
+from dispatch_runner.settings.values import CACHE_MAX_MB, CheckAfter, Merging, Scope
 
 
 def _no_nul(text: str) -> str:
@@ -91,6 +91,8 @@ class Defaults(Model):
     """How long an agent that tells of itself may be silent; five times as long while a tool runs."""
     repair_rounds: Rounds | None = None
     """How often, in one attempt, an agent is told what failed and asked again."""
+    workspace: Workspace | None = None
+    """Where tasks work that do not say, nor their agents."""
     agent_folders: list[Text] = []
     """Folders of Markdown agent files, such as `.claude/agents`."""
 
@@ -191,6 +193,22 @@ class CacheSettings(Model):
     """Most MiB; what was used least lately goes first."""
 
 
+class WorkspaceSettings(Model):
+    """`[workspaces]`: git worktrees, and what becomes of what was done in them."""
+
+    merge: Merging | None = None
+    """`topological`: what succeeded is merged onto a branch of the dispatch, in the order of the
+    dependencies."""
+    check: Text | None = None
+    """An acceptance check of what is merged, by name."""
+    check_after: CheckAfter = "each"
+    """When it runs: after each merge; or after the last one, and what breaks it is found by halving."""
+    scope: Scope | None = None
+    """What becomes of changes that a task did not declare: a warning, or an error."""
+    carry_changes: bool | None = None
+    """Whether worktrees begin with the caller's uncommitted changes, not only with the last commit."""
+
+
 class CheckSettings(Model):
     """`[checks.NAME]`: an acceptance check of what an agent did."""
 
@@ -263,4 +281,5 @@ class Document(Model):
     tests: dict[str, TestSettings] = {}
     checks: dict[str, CheckSettings] = {}
     cache: CacheSettings = CacheSettings.model_construct()
+    workspaces: WorkspaceSettings = WorkspaceSettings.model_construct()
     mcp: McpTables = McpTables.model_construct()

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from dispatch_runner.errors import SettingsError
 
 if TYPE_CHECKING:
+    from dispatch_runner.models.request import Workspace
     from dispatch_runner.settings.mcp import McpSettings
     from dispatch_runner.settings.schema import AgentSettings, CheckSettings, LimitSettings
 
 Durability = Literal["power", "process"]
+Merging = Literal["none", "topological"]
+Scope = Literal["warn", "deny"]
+CheckAfter = Literal["each", "last"]
 
 CACHE_MAX_MB = 1024
 """How much the cache may hold, where the operator does not say."""
@@ -47,6 +51,9 @@ class Flags:
     no_cache: bool | None = None
     refresh: bool | None = None
     explain: bool | None = None
+    workspace: str | None = None
+    merge: str | None = None
+    carry_changes: bool | None = None
     mcp_config: Path | str | None = None
     """A file of MCP servers in the format of `.mcp.json`."""
 
@@ -101,6 +108,17 @@ class Settings:
     """Absolute; null: there is no place for one."""
     cache_max_mb: int = CACHE_MAX_MB
     """How much the cache may hold, in MiB."""
+    workspace: Workspace = "in_place"
+    """Where tasks work that do not say, nor their agents."""
+    merge: Merging = "none"
+    """What becomes of the branches of a dispatch's worktrees."""
+    carry_changes: bool = False
+    """Whether worktrees begin with the caller's uncommitted changes."""
+    scope: Scope | None = None
+    """What becomes of changes that a task did not declare; null: a warning, in worktrees only."""
+    merge_check: str | None = None
+    """The acceptance check of what is merged, by name."""
+    check_after: CheckAfter = "each"
     mcp: McpSettings | None = None
     """MCP servers and the tools mapped to them; null: nothing is said of them."""
     overriding: frozenset[str] = frozenset()

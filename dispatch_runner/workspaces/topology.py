@@ -9,7 +9,9 @@ from typing import Literal
 from dispatch_runner.models.result import FailedCheck, LeftOut, Merge
 from dispatch_runner.workspaces.git import Git
 from dispatch_runner.workspaces.merging import Conflicts, Work, merged
+from dispatch_runner.workspaces.names import merged_branch
 from dispatch_runner.workspaces.repository import Repository, Worktree
+from dispatch_runner.workspaces.worktrees import Worktrees
 
 Judge = Callable[[Path], Awaitable[str | None]]
 """Runs the operator's check in a folder: what failed, in words, or null."""
@@ -23,6 +25,26 @@ class Check:
     judge: Judge
     after: Literal["each", "last"]
     """`each`: after each merge; `last`: after the last one, and what breaks it is found by bisecting."""
+
+
+async def merge_dispatch(worktrees: Worktrees, check: Check | None) -> Merge:
+    """Merges the successes of a dispatch onto its branch, and removes the worktrees of what is merged.
+
+    What cannot be merged keeps its branch and its worktree. Raises `GitError`; then no branch has moved.
+    """
+    repository, base = await worktrees.prepared()
+    ref = f"refs/heads/{merged_branch(worktrees.dispatch)}"
+    before = await repository.git.commit_of(ref)
+    merging = Merging(repository, worktrees.works, check)
+    commit = await merging.run(before or base, f"{worktrees.dispatch}/+check")
+    report = merging.report
+    if commit != (before or base):
+        await repository.git.run("update-ref", ref, commit)
+        before = commit
+    if before is not None:
+        report.branch, report.commit = merged_branch(worktrees.dispatch), before
+    await worktrees.retire([worktrees.works[task_id] for task_id in report.merged])
+    return report
 
 
 @dataclass(slots=True)

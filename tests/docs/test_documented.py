@@ -31,7 +31,7 @@ PROTOCOL, AGENTS, CONFIGURATION, README = (
     for name in ("docs/protocol.md", "docs/agents.md", "docs/configuration.md", "README.md")
 )
 SCHEMAS = all_schemas()
-NOT_OURS = {"--stg", "--plugin-dir", "--kill-after", "--joblog", "--strict"}
+NOT_OURS = {"--continue", "--stg", "--plugin-dir", "--kill-after", "--joblog", "--strict"}
 """Flags of other programs that the documents mention."""
 
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")

@@ -132,3 +132,14 @@ def test_interrupted_twice_at_some_system_calls(bench, tmp_path, places, chance)
             (Fault("signal", "SIGINT", nth), Fault("signal", "SIGTERM", second)),
         )
         assert_sound(bench, bench.run(bench.usual(), plan))
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_interrupted_while_a_refusal_is_written(bench, tmp_path, nth):
+    """It is longer than a pipe takes at once, and is finished."""
+    tasks = [{"task_id": f"t{n}", "agent": "nobody", "input_data": {}} for n in range(100)]
+    faulty = bench.run(
+        tasks, Plan(tmp_path / "calls", (Fault("signal", "SIGTERM", nth, ("write",)),))
+    )
+    assert_sound(bench, faulty, resumes=False)
+    assert (faulty.ran.code, len(faulty.ran.document["errors"])) == (2, 100)

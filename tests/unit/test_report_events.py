@@ -39,6 +39,7 @@ def test_every_kind_of_event_is_valid_by_the_schema(dispatch_events):
         "task_started",
         "attempt_failed",
         "provider_held",
+        "cache_consulted",
         "task_finished",
         "dispatch_stopping",
         "dispatch_finished",

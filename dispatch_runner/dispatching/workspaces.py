@@ -1,0 +1,157 @@
+"""The workspaces of a dispatch: nothing of them is loaded before a task asks for one of its own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from dispatch_runner.dispatching.prepare import Operator
+from dispatch_runner.engine.runner import Job, Runner, Start, Surroundings
+from dispatch_runner.models.result import Merge
+
+if TYPE_CHECKING:
+    from dispatch_runner.protocols import AgentCall
+    from dispatch_runner.workspaces.runner import InWorkspace
+    from dispatch_runner.workspaces.topology import Check
+    from dispatch_runner.workspaces.worktrees import Worktrees
+
+
+class LazyWorkspaces:
+    """Gives tasks the workspaces that they ask for; runs all others as they are."""
+
+    def __init__(
+        self, inner: Runner, operator: Operator, around: Surroundings, trace_dir: Path
+    ) -> None:
+        """`trace_dir` holds the run folder; it is no part of what tasks change."""
+        self._inner = inner
+        self._operator = operator
+        self._around = around
+        self._trace_dir = trace_dir
+        self._jobs: list[Sequence[Job]] = []
+        self._dispatch = ""
+        self._worktrees: Worktrees | None = None
+        self._opened: InWorkspace | None = None
+        self._merging: anyio.CancelScope | None = None
+
+    def add(self, jobs: Sequence[Job], dispatch: str) -> None:
+        """Tasks of the dispatch of that name, which are about to be added."""
+        self._dispatch = dispatch
+        self._jobs.append(jobs)
+        if self._worktrees is not None:
+            self._worktrees.add([job.task for job in jobs])
+
+    async def run(self, start: Start) -> None:
+        if start.job.workspace == "in_place" and self._operator.settings.scope is None:
+            await self._inner.run(start)
+            return
+        if self._opened is None:
+            self._opened = self._open()
+        await self._opened.run(start)
+
+    def stop(self) -> None:
+        """A merge that is under way ends; what was not merged stays on its branches."""
+        if self._merging is not None:
+            self._merging.cancel()
+
+    async def finish(self, *, complete: bool) -> tuple[Merge | None, list[str]]:
+        """Merges what succeeded, when that was asked for and the dispatch is `complete`; and what the caller
+        should know. Never raises for a failure of git."""
+        if self._worktrees is None:
+            return None, []
+        notes: list[str] = []
+        merge = None
+        wanted = self._operator.settings.merge == "topological" and complete
+        try:
+            if wanted:
+                with anyio.CancelScope() as self._merging:
+                    merge = await self._merge(self._worktrees, notes)
+                if self._merging.cancelled_caught:
+                    notes.append("the merge was interrupted: every task's changes are on its branch")
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._worktrees.finish()
+        return merge, [*self._worktrees.notes, *notes]
+
+    async def _merge(self, worktrees: "Worktrees", notes: list[str]) -> Merge | None:
+        from dispatch_runner.workspaces.git import GitError
+        from dispatch_runner.workspaces.topology import merge_dispatch
+
+        try:
+            merge = await merge_dispatch(worktrees, self._check())
+        except (GitError, OSError) as error:
+            notes.append(f"nothing was merged: {error}")
+            return None
+        lost = {each.task_id for each in (*merge.conflicts, *merge.left_out, *merge.failed_checks)}
+        if lost:
+            notes.append(f"changes of {len(lost)} tasks were not merged; see 'merge'")
+        return merge
+
+    def _open(self) -> "InWorkspace":
+        from dispatch_runner.workspaces.runner import InWorkspace
+        from dispatch_runner.workspaces.worktrees import Worktrees
+
+        settings, around = self._operator.settings, self._around
+        self._worktrees = Worktrees(
+            self._dispatch,
+            cwd=around.workspace,
+            environ=self._operator.environ,
+            roots=around.roots,
+            trace_dir=self._trace_dir,
+            carry_changes=settings.carry_changes,
+        )
+        for jobs in self._jobs:
+            self._worktrees.add([job.task for job in jobs])
+        return InWorkspace(
+            self._inner,
+            self._worktrees,
+            scratch=self._scratch_folder,
+            roots=around.roots,
+            scope=settings.scope or "warn",
+        )
+
+    def _scratch_folder(self, task_id: str) -> Path:
+        assert self._around.output_prefix is not None
+        prefix = self._around.output_prefix(task_id)
+        return prefix.with_name(f"{prefix.name}.scratch")
+
+    def _check(self) -> "Check | None":
+        name = self._operator.settings.merge_check
+        if name is None:
+            return None
+        from dispatch_runner.errors import AgentError
+        from dispatch_runner.protocols import Answer
+        from dispatch_runner.workspaces.topology import Check
+
+        checks = self._around.checks
+        assert checks is not None  # the settings file defines those that it names
+
+        async def judge(folder: Path) -> str | None:
+            try:
+                await checks.check([name], self._call(folder), Answer({}))
+            except AgentError as error:
+                printed = [error.details.get(stream) for stream in ("stdout", "stderr")]
+                return "\n".join([error.message, *(text for text in printed if text)])
+            return None
+
+        return Check(name, judge, self._operator.settings.check_after)
+
+    def _call(self, folder: Path) -> "AgentCall":
+        """What the check of a merge is given: it belongs to no task."""
+        from dispatch_runner.protocols import AgentCall
+
+        around = self._around
+        return AgentCall(
+            task_id="",
+            agent="",
+            description="",
+            input={},
+            dependencies={},
+            correlation_id=around.correlation_id,
+            attempt=1,
+            timeout_seconds=0.0,
+            workspace=folder,
+            roots=around.roots,
+            output_prefix=None,
+            hurry=around.hurry,
+        )
