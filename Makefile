@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all test-agents check fmt lint imports types schemas cov bench examples clean
+.PHONY: help install run test test-all test-live test-agents check fmt lint imports types schemas cov bench examples clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ test: install ## unit, property, command line and docs tests
 
 test-all: install ## all tests: also faults, slow ones, more examples per property
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q
+
+test-live: install ## real agents with your own account, only those that TEST_LIVE_AGENTS names
+	$(BIN)/python -m pytest -q tests/live
 
 test-agents: install ## real agent programs against a scripted model server, cut off from the network
 	$(BIN)/python tests/agents/install.py

@@ -112,6 +112,8 @@ def resume(
         no_cache=no_cache,
         refresh=refresh,
         explain=explain,
+        workspace=workspace.value if workspace else None,
+        merge=merge.value if merge else None,
         mcp_config=mcp_config,
     )
     options = RunOptions(

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from dispatch_runner.agents.registry import Registry
 from dispatch_runner.engine.runner import Job
-from dispatch_runner.errors import InternalError
-from dispatch_runner.models import JsonObject, Request, Task
+from dispatch_runner.errors import InternalError, RequestRejected
+from dispatch_runner.models import JsonObject, Problem, Request, Task
+from dispatch_runner.models.request import Workspace
 from dispatch_runner.models.trace import Attempt
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.preflight.check import check
 from dispatch_runner.preflight.document import from_object, parse
+from dispatch_runner.protocols import Agent
 from dispatch_runner.references import has_references
 from dispatch_runner.settings import (
     EffectiveConfig,

@@ -12,6 +12,7 @@ from dispatch_runner.dispatching.caching import LazyCaching
 from dispatch_runner.dispatching.limiting import Limiting
 from dispatch_runner.dispatching.prepare import Operator, Prepared
 from dispatch_runner.dispatching.tools import LazyTools
+from dispatch_runner.dispatching.workspaces import LazyWorkspaces
 from dispatch_runner.engine.attempt import Attempting
 from dispatch_runner.engine.executor import Executor
 from dispatch_runner.engine.measure import overall_status, summarise
@@ -27,6 +28,7 @@ from dispatch_runner.events import (
     TasksAdded,
 )
 from dispatch_runner.models import Interruption, JsonObject, Result, TaskResult, Usage
+from dispatch_runner.models.result import Merge
 from dispatch_runner.models.trace import Attempt
 from dispatch_runner.protocols import Checks
 from dispatch_runner.records.recorder import Recorder
@@ -135,6 +137,7 @@ class Dispatch:
         register(self.run_folder, operator.environ)
         self._reports = list(observers)
         self._caching: LazyCaching | None = None
+        self._merge: Merge | None = None
         self._executor = self._make_executor(operator)
         self._emit(DispatchStarted(self.correlation_id, config.as_json(), self._workers))
 
@@ -157,7 +160,9 @@ class Dispatch:
         if past is None:
             dispatch.add(prepared.jobs())
         else:
-            dispatch._executor.add(prepared.jobs(past.attempts), past.known)
+            jobs = prepared.jobs(past.attempts)
+            dispatch._workspaces.add(jobs)
+            dispatch._executor.add(jobs, past.known)
         dispatch.close()
         return dispatch
 
@@ -169,6 +174,7 @@ class Dispatch:
     def add(self, jobs: Sequence[Job], documents: Sequence[JsonObject] = ()) -> None:
         """Adds tasks; starts what may start. `documents` are those that the request did not have."""
         self._recorder.keep(documents)
+        self._workspaces.add(jobs)
         self._executor.add(jobs)
 
     def close(self) -> None:
@@ -182,6 +188,7 @@ class Dispatch:
         """
         if self._executor.stopping:
             self._hurry.set()
+            self._workspaces.stop()
         self._executor.stop(cause)
 
     async def result_of(self, task_id: str) -> TaskResult:
@@ -194,6 +201,7 @@ class Dispatch:
             async with anyio.create_task_group() as servers:
                 with self._tools.opened_in(servers):
                     await self._executor.run(deadline_seconds=self._config.dispatch_timeout_seconds)
+            self._merge = await self._workspaces.merge(self._executor.results())
         except Exception as error:  # noqa: BLE001 - told in the result and by `fault`
             self._blame(error)
         finally:
@@ -201,6 +209,7 @@ class Dispatch:
             if self._caching is not None:
                 self._caching.close()
             with anyio.CancelScope(shield=True):
+                self.warnings += await self._workspaces.close()
                 self.result = result = await self._finish()
         return result
 
@@ -257,8 +266,9 @@ class Dispatch:
             runner = self._caching = LazyCaching(
                 runner, operator, around, self._redactor, self._clock, self.warnings.append
             )
+        self._workspaces = LazyWorkspaces(runner, operator, around, self._recorder.run_folder)
         return Executor(
-            runner,
+            self._workspaces,
             max_workers=self._workers,
             admission=self._limiting.open,
             emit=self._emit,
@@ -289,7 +299,15 @@ class Dispatch:
             trace_index=str(recorder.index_file),
             result_file=str(recorder.result_file),
             warnings=self.warnings,
+            merge=self._merge and self._without_secrets(self._merge),
         )
+
+    def _without_secrets(self, merge: Merge) -> Merge:
+        for conflict in merge.conflicts:
+            conflict.hunk = self._redactor.redact_text(conflict.hunk)
+        for failed in merge.failed_checks:
+            failed.message = self._redactor.redact_text(failed.message)
+        return merge
 
 
 def _checks(operator: Operator) -> Checks | None:

@@ -8,6 +8,7 @@ import anyio
 
 from dispatch_runner.dispatching.prepare import Operator
 from dispatch_runner.engine.runner import Job, Runner, Start, Surroundings
+from dispatch_runner.models import TaskResult, TaskStatus
 from dispatch_runner.models.result import Merge
 
 if TYPE_CHECKING:
@@ -21,22 +22,21 @@ class LazyWorkspaces:
     """Gives tasks the workspaces that they ask for; runs all others as they are."""
 
     def __init__(
-        self, inner: Runner, operator: Operator, around: Surroundings, trace_dir: Path
+        self, inner: Runner, operator: Operator, around: Surroundings, run_folder: Path
     ) -> None:
-        """`trace_dir` holds the run folder; it is no part of what tasks change."""
+        """What is in the folder above `run_folder` is no part of what tasks change."""
         self._inner = inner
         self._operator = operator
         self._around = around
-        self._trace_dir = trace_dir
+        self._run_folder = run_folder
         self._jobs: list[Sequence[Job]] = []
-        self._dispatch = ""
         self._worktrees: Worktrees | None = None
         self._opened: InWorkspace | None = None
-        self._merging: anyio.CancelScope | None = None
+        self._merging = anyio.CancelScope()
+        self._notes: list[str] = []
 
-    def add(self, jobs: Sequence[Job], dispatch: str) -> None:
-        """Tasks of the dispatch of that name, which are about to be added."""
-        self._dispatch = dispatch
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Tasks that are about to be added to the dispatch."""
         self._jobs.append(jobs)
         if self._worktrees is not None:
             self._worktrees.add([job.task for job in jobs])
@@ -51,41 +51,46 @@ class LazyWorkspaces:
 
     def stop(self) -> None:
         """A merge that is under way ends; what was not merged stays on its branches."""
-        if self._merging is not None:
-            self._merging.cancel()
+        self._merging.cancel()
 
-    async def finish(self, *, complete: bool) -> tuple[Merge | None, list[str]]:
-        """Merges what succeeded, when that was asked for and the dispatch is `complete`; and what the caller
-        should know. Never raises for a failure of git."""
-        if self._worktrees is None:
-            return None, []
-        notes: list[str] = []
-        merge = None
-        wanted = self._operator.settings.merge == "topological" and complete
-        try:
-            if wanted:
-                with anyio.CancelScope() as self._merging:
-                    merge = await self._merge(self._worktrees, notes)
-                if self._merging.cancelled_caught:
-                    notes.append("the merge was interrupted: every task's changes are on its branch")
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._worktrees.finish()
-        return merge, [*self._worktrees.notes, *notes]
-
-    async def _merge(self, worktrees: "Worktrees", notes: list[str]) -> Merge | None:
+    async def merge(self, results: Sequence[TaskResult]) -> Merge | None:
+        """Merges what succeeded, if that was asked for and nothing was cancelled, which a resume would
+        run. Never raises for a failure of git."""
+        if self._worktrees is None or self._operator.settings.merge == "none":
+            return None
+        if any(result.status is TaskStatus.CANCELLED for result in results):
+            self._notes.append("nothing was merged, since tasks were cancelled")
+            return None
         from dispatch_runner.workspaces.git import GitError
         from dispatch_runner.workspaces.topology import merge_dispatch
 
+        merge = None
         try:
-            merge = await merge_dispatch(worktrees, self._check())
+            with self._merging:
+                merge = await merge_dispatch(self._worktrees, self._check())
         except (GitError, OSError) as error:
-            notes.append(f"nothing was merged: {error}")
-            return None
-        lost = {each.task_id for each in (*merge.conflicts, *merge.left_out, *merge.failed_checks)}
-        if lost:
-            notes.append(f"changes of {len(lost)} tasks were not merged; see 'merge'")
+            self._notes.append(f"nothing was merged: {error}")
+        if self._merging.cancelled_caught:
+            self._notes.append("the merge was interrupted: every task's changes are on its branch")
+        if merge is not None:
+            self._note_losses(merge)
         return merge
+
+    def _note_losses(self, merge: Merge) -> None:
+        lost = {
+            *(each.task_id for each in merge.conflicts),
+            *(each.task_id for each in merge.left_out),
+            *(each.task_id for each in merge.failed_checks),
+        }
+        if lost:
+            self._notes.append(f"changes of {len(lost)} tasks are not merged; 'merge' says why")
+
+    async def close(self) -> list[str]:
+        """Lets go of everything; what the caller should know."""
+        if self._worktrees is None:
+            return []
+        await self._worktrees.finish()
+        return [*self._worktrees.notes, *self._notes]
 
     def _open(self) -> "InWorkspace":
         from dispatch_runner.workspaces.runner import InWorkspace
@@ -93,11 +98,11 @@ class LazyWorkspaces:
 
         settings, around = self._operator.settings, self._around
         self._worktrees = Worktrees(
-            self._dispatch,
+            self._run_folder.name,
             cwd=around.workspace,
             environ=self._operator.environ,
             roots=around.roots,
-            trace_dir=self._trace_dir,
+            trace_dir=self._run_folder.parent,
             carry_changes=settings.carry_changes,
         )
         for jobs in self._jobs:

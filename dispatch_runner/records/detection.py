@@ -55,38 +55,25 @@ def may_hold_secret(text: str) -> bool:
 
 def _suspicious_lines(text: str) -> Iterator[tuple[int, int]]:
     """Bounds of the lines that may hold a secret."""
-    done = -1
-    for position in sorted(_hits(text)):
-        if position <= done:
-            continue
-        start = text.rfind("\n", 0, position) + 1
-        done = _line_end(text, position)
-        yield start, done
+    return formats.lines_at(text, _hits(text))
 
 
 def _hits(text: str) -> Iterator[int]:
     for match in _STARTS.finditer(text):
         yield match.start()
-    lower = text.lower()
+    lower = formats.lowered(text)
     if not _WORDS.search(lower):
         return
-    if len(lower) != len(text):  # some capitals are two characters in lower case
-        lower = "".join(c.lower() if c.isascii() else c for c in text)
     unquoted = -1
     for match in _NEAR_WORDS.finditer(lower):
         position = match.start()
         if match["quoted"] is None:
             yield position
         elif position > unquoted:
-            end = _line_end(text, position)
+            end = formats.line_end(text, position)
             if QUOTE.search(text, text.rfind("\n", 0, position) + 1, end):
                 yield position
             unquoted = end
-
-
-def _line_end(text: str, position: int) -> int:
-    end = text.find("\n", position)
-    return len(text) if end < 0 else end
 
 
 def mark(kind: str) -> str:

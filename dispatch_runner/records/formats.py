@@ -5,7 +5,7 @@ must find in a text for it is held against these rules by `test_redaction.py`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dispatch_runner.records import cheap_test
 from dispatch_runner.records.secret_names import looks_like_credential
@@ -59,6 +59,7 @@ _TOKEN = re.compile(
     + ")"
 )
 _MARKS = re.compile(cheap_test.MARKS)
+_WORDS = re.compile(cheap_test.WORDS)
 
 _VALUE = r"(?P<value>[^\s\"'`\\,;<>]{8,4096})"
 _NAMED = re.compile(
@@ -89,18 +90,50 @@ Span = tuple[int, int, str]
 
 def find(text: str) -> Iterator[Span]:
     """Every secret that a rule of this module knows."""
-    if _MARKS.search(text):
-        for match in _TOKEN.finditer(text):
+    marks = [match.start() for match in _MARKS.finditer(text)]
+    words = [match.start() for match in _WORDS.finditer(lowered(text))]
+    for line in lines_at(text, marks):
+        for match in _TOKEN.finditer(text, *line):
             yield (*match.span(), str(match.lastgroup).replace("_", "-"))
+    for line in lines_at(text, [*marks, *words]):
+        yield from _values(text, *line)
+
+
+def _values(text: str, start: int, end: int) -> Iterator[Span]:
+    """What stands behind the name of a secret, or in the place of one, in one line."""
     for pattern in (_NAMED, _PLACED):
-        for match in pattern.finditer(text):
+        for match in pattern.finditer(text, start, end):
             value = _NEXT_PARAMETER.split(match["value"], maxsplit=1)[0].rstrip(".)]}")
             if _is_likely(value):
-                start = match.start("value")
-                yield start, start + len(value), "secret"
-    for header in _COOKIES.finditer(text):
+                found = match.start("value")
+                yield found, found + len(value), "secret"
+    for header in _COOKIES.finditer(text, start, end):
         for cookie in _COOKIE.finditer(text, *header.span(1)):
             yield (*cookie.span(1), "cookie")
+
+
+def lines_at(text: str, positions: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Bounds of the lines in which the positions are, each line once."""
+    done = -1
+    for position in sorted(positions):
+        if position > done:
+            start, done = text.rfind("\n", 0, position) + 1, line_end(text, position)
+            yield start, done
+
+
+def line_end(text: str, position: int) -> int:
+    """Where the line ends in which a position is."""
+    end = text.find("\n", position)
+    return len(text) if end < 0 else end
+
+
+def lowered(text: str) -> str:
+    """The text in lower case, each character in its place."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    # some capitals are two characters in lower case
+    return "".join(c.lower() if c.isascii() else c for c in text)
 
 
 def _is_likely(value: str) -> bool:

@@ -53,13 +53,13 @@ async def merged(repository: Repository, ours: str, theirs: Work) -> str:
         raise GitError(error.message, "merging needs git 2.38 or newer") from error
     contents, *files = printed.stdout.decode("utf-8", "surrogateescape").rstrip("\0").split("\0")
     if printed.code:
-        raise Conflicts([
-            MergeConflict(theirs.task_id, _shown(path), await _hunk(git, contents, path))
-            for path in files[:MOST_CONFLICTS]
-        ])
-    return await repository.commit(
-        contents, [ours, theirs.tip], f"Merge task {theirs.task_id!r}"
-    )
+        raise Conflicts(
+            [
+                MergeConflict(theirs.task_id, _shown(path), await _hunk(git, contents, path))
+                for path in files[:MOST_CONFLICTS]
+            ]
+        )
+    return await repository.commit(contents, [ours, theirs.tip], f"Merge task {theirs.task_id!r}")
 
 
 async def _hunk(git: Git, contents: str, path: str) -> str:

@@ -69,7 +69,9 @@ class Repository:
     def find(cls, cwd: Path, environ: Mapping[str, str]) -> "Repository":
         """Raises `GitError` where no worktree can be made: no git, no repository, a bare one, no commit."""
         git = Git(cwd, environ)
-        where = git.ask("rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir")
+        where = git.ask(
+            "rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir"
+        )
         if where is None:
             raise _no_repository(git, cwd)
         top, newline, common = where.partition("\n")
@@ -141,7 +143,9 @@ class Repository:
         (tree.admin / INDEX_NAME).replace(tree.admin / "index")
         (tree.admin / "index.lock").unlink(missing_ok=True)
         files, nested = await self.changed(tree.base, tip)
-        unsaved += [f"'{path}' is a repository of its own: what is in it is not kept" for path in nested]
+        unsaved += [
+            f"'{path}' is a repository of its own: what is in it is not kept" for path in nested
+        ]
         return Saved(tip, files, unsaved)
 
     async def _contents(
@@ -251,7 +255,8 @@ def _home(top: Path, common: Path, environ: Mapping[str, str]) -> Path:
             except OSError as error:
                 raise GitError(f"cannot make '{home}': {error.strerror}") from error
     raise GitError(
-        f"there is no place for worktrees outside of '{top}'", "set XDG_STATE_HOME to a folder elsewhere"
+        f"there is no place for worktrees outside of '{top}'",
+        "set XDG_STATE_HOME to a folder elsewhere",
     )
 
 

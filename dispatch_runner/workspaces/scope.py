@@ -41,6 +41,6 @@ def refusal(files: Sequence[str]) -> TaskError:
     return TaskError(
         ErrorType.PERMISSION_DENIED,
         complaint(files),
-        hint="declare the files in modifies_files, or set scope = \"warn\"",
+        hint='declare the files in modifies_files, or set scope = "warn"',
         details={"files": list(files[:100])},
     )

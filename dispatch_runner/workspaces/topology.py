@@ -85,9 +85,7 @@ class Merging:
         works = (self.works[name] for name in sorter.static_order() if name in self.works)
         return [work for work in works if work.succeeded and work.changed]
 
-    async def _merge(
-        self, base: str, works: Sequence[Work], folder: str
-    ) -> list[tuple[Work, str]]:
+    async def _merge(self, base: str, works: Sequence[Work], folder: str) -> list[tuple[Work, str]]:
         """Each work that could be merged, and the commit that has it."""
         steps: list[tuple[Work, str]] = []
         for work in works:

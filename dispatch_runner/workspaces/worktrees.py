@@ -111,8 +111,11 @@ class Worktrees:
     async def _recall(self, repository: Repository) -> None:
         """What tasks did in an earlier process of this dispatch."""
         below = f"{REFS}{self.dispatch}/done/"
-        listed = await repository.git.text("for-each-ref", "--format=%(objectname) %(refname)", below)
-        done = dict(reversed(line.split(" ", 1)) for line in listed.splitlines())
+        listed = await repository.git.text(
+            "for-each-ref", "--format=%(objectname) %(refname)", below
+        )
+        pairs = (line.partition(" ") for line in listed.splitlines())
+        done = {ref: tip for tip, _, ref in pairs}
         for task_id in self._tasks if done else ():
             name = self._names.name(task_id)
             tip = done.get(below + name)
@@ -168,7 +171,9 @@ class Worktrees:
         for work in needed[1:]:
             base = await merged(repository, base, work)
         sources = [work.task_id for work in needed]
-        for work in list(self.works.values()):  # those that had to wait for each other see each other
+        for work in list(
+            self.works.values()
+        ):  # those that had to wait for each other see each other
             if work.task_id in sources or not (work.succeeded and work.changed):
                 continue
             if any(overlap(mine, theirs) for mine in locks for theirs in work.locks):
@@ -220,7 +225,7 @@ class Worktrees:
         if tree is not None:
             await repository.remove(tree)
         async with repository.exclusive():
-            await repository.git.delete_branch(work.branch, work.tip)
+            await repository.delete_branch(work.branch, work.tip)
 
     # -- the end -------------------------------------------------------------------------------
 
