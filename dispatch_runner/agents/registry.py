@@ -36,12 +36,12 @@ ROLES = {
 BACKENDS = {
     "offline": "dispatch_runner.backends.offline:build",
     "command": "dispatch_runner.backends.command:build",
-    "claude-code": "dispatch_runner.backends.claude_code:build",
-    "codex": "dispatch_runner.backends.codex:build",
-    "gemini": "dispatch_runner.backends.gemini:build",
-    "opencode": "dispatch_runner.backends.opencode:build",
-    "acp": "dispatch_runner.backends.acp:build",
-    "llm": "dispatch_runner.backends.llm:build",
+    "claude-code": "dispatch_runner.backends.claude_code.backend:build",
+    "codex": "dispatch_runner.backends.codex.backend:build",
+    "gemini": "dispatch_runner.backends.gemini.backend:build",
+    "opencode": "dispatch_runner.backends.opencode.backend:build",
+    "acp": "dispatch_runner.backends.acp.backend:build",
+    "llm": "dispatch_runner.backends.llm.backend:build",
 }
 """What makes a backend from an agent's `BackendOptions`."""
 NEED_A_COMMAND = {

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from dispatch_runner.backends.programs import (
+from dispatch_runner.backends.shared.programs import (
     TAIL_LIMIT,
     call_variables,
     evidence,

@@ -46,7 +46,8 @@ class Removed(NamedTuple):
 class CacheInfo(NamedTuple):
     """What there is."""
 
-    results: int
+    entries: int
+    """Results."""
     files: int
     """Files that tasks produced."""
     bytes: int

@@ -55,6 +55,7 @@ from dispatch_runner.cli.resume_command import resume
 from dispatch_runner.cli.run import RunOptions, run_request
 from dispatch_runner.cli.signals import Signals
 from dispatch_runner.cli.trace_commands import traces_app
+from dispatch_runner.cli.workspace_commands import workspaces_app
 from dispatch_runner.settings import Flags
 
 app = typer.Typer(
@@ -90,6 +91,7 @@ app = typer.Typer(
 app.add_typer(traces_app, name="traces")
 app.command("resume")(resume)
 app.add_typer(cache_app, name="cache")
+app.add_typer(workspaces_app, name="workspaces")
 
 
 @app.command(

@@ -26,7 +26,7 @@ def show_cache(config: Path | None, channel: Channel) -> int:
         first = found.used_first
         return {
             "folder": str(store.folder),
-            "results": found.results,
+            "entries": found.entries,
             "files": found.files,
             "bytes": found.bytes,
             "max_bytes": max_bytes,

@@ -3,6 +3,6 @@
 COMMANDS = frozenset(
     {
         "run", "start", "resume", "status", "wait", "cancel", "result", "validate", "graph", "schema", "agents",
-        "doctor", "mcp", "traces", "cache", "trust", "version",
+        "doctor", "mcp", "traces", "cache", "workspaces", "trust", "version",
     }
 )  # fmt: skip

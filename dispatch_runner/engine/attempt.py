@@ -9,7 +9,7 @@ from dispatch_runner.engine.asking import Asking
 from dispatch_runner.engine.runner import Desk, Job, Outcome, Start, Surroundings
 from dispatch_runner.errors import AgentError, RecordError
 from dispatch_runner.models import ErrorType, JsonObject, TaskError, TaskStatus, Usage
-from dispatch_runner.models.trace import Attempt
+from dispatch_runner.models.trace import Attempt, TraceEvent
 from dispatch_runner.models.usage import total_usage
 from dispatch_runner.protocols import (
     AgentCall,
@@ -65,6 +65,9 @@ class Attempting:
             )  # fmt: skip
             outcome.mcp_calls += log.mcp_calls
             outcome.events += log.events
+            if log.events_left_out:
+                left_out = {"count": log.events_left_out}
+                outcome.events.append(TraceEvent(self._clock.utc(), "events_left_out", left_out))
             outcome.usage = total_usage([outcome.usage, meter.usage])
 
     async def _watched(self, start: Start, log: CallLog, meter: Meter) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -23,18 +24,24 @@ LOOK_SECONDS = 0.05
 COPY_SIZE = 1 << 20
 SMALLEST_LIMIT = 1024
 
+CUT_WORD = re.compile(r"\A[^\s]{1,256}(?=\s)")
+WORD_CUT_OFF = re.compile(r"(?<=\s)[^\s]{1,256}\Z")
+"""What is left of a word at the end of a text that was cut there."""
+
 
 def cut(text: str, limit: int) -> str:
     """The text, or its head and tail around a mark: never longer than `limit` characters.
 
-    A limit that has no room for a mark gives the tail alone.
+    A limit that has no room for a mark gives the tail alone. No word of ordinary length is cut: half a
+    token could not be known for a secret.
     """
     if len(text) <= limit:
         return text
     room = limit - len(TEXT_MARK)
     if room <= 0:
         return text[len(text) - limit :]
-    return text[: room - room // 2] + TEXT_MARK + text[len(text) - room // 2 :]
+    head, tail = text[: room - room // 2], text[len(text) - room // 2 :]
+    return WORD_CUT_OFF.sub("", head) + TEXT_MARK + CUT_WORD.sub("", tail, count=1)
 
 
 class Captured:
@@ -72,9 +79,11 @@ class Captured:
         return self._read(0, self.kept)
 
     def tail(self, limit: int) -> str:
-        """The last `limit` characters, as UTF-8 with U+FFFD for what is not."""
+        """The last `limit` characters at most, as UTF-8 with U+FFFD for what is not; see `cut`."""
         size = min(4 * limit, self.kept)
-        return self._read(self.kept - size, size).decode("utf-8", "replace")[-limit:]
+        text = self._read(self.kept - size, size).decode("utf-8", "replace")
+        whole = size == self.kept and len(text) <= limit
+        return text if whole else CUT_WORD.sub("", text[-limit:], count=1)
 
     def close(self) -> None:
         """Lets a temporary file go; a named one stays."""

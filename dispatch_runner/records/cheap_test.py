@@ -27,7 +27,7 @@ MARKS = (
     r"_(?:[A-Za-z0-9]{20}|[po]at_|(?<=fig[dou]_))"
     r"|-(?:ant-|proj-|svcacct-|admin-|AA[\w-]{50}|u[ =]?[^\s:@/]{1,64}:|[A-Za-z0-9]{20})"
     r"|\.(?:(?<=ya29\.)|(?<=hv[sbr]\.)|(?<=atlasv1\.)|(?<=dp\.[psc]t\.)|[0-9a-f]{64})"
-    r"|A(?:Iza|T[AC]TT3|AA[\w-]{56})|Q~|X-[\w-]{28}|[?&]sig(?:nature)?="
+    r"|A(?:KC[A-Za-z0-9]{20}|Iza|T[AC]TT3|AA[\w-]{56})|Q~|X-[\w-]{28}|://:|[?&]sig(?:nature)?="
     r"|pi[0-9a-f]{32}|hooks/\d"
 )
 """What the forms and places of `formats` must contain besides."""

@@ -96,9 +96,16 @@ def replace(text: str, spans: list[Span]) -> str:
 
 
 def _private_keys(text: str) -> Iterator[Span]:
-    """Whole private keys: to their end line, or, when they are cut, as far as the key's text goes."""
+    """Whole private keys: to their end line, or, when they are cut, as far as the key's text goes.
+
+    Of one whose beginning was cut off the rest is at the beginning of the text.
+    """
     end = PEM_END.search(text)
     done = 0
+    first = PEM_BEGIN.search(text)
+    if end and not (first and first.start() < end.start()):
+        body = PEM_BODY.match(text[max(0, end.start() - LONGEST_PEM) : end.start()][::-1])
+        yield end.start() - (body.end() if body else 0), end.end(), "private-key"
     for begin in PEM_BEGIN.finditer(text):
         if begin.start() < done:
             continue

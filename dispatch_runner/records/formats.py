@@ -14,6 +14,7 @@ TOKENS = {
     "age_key": r"AGE-SECRET-KEY-1[A-Z0-9]{58}",
     "airtable_token": r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}",
     "anthropic_key": r"sk-ant-[a-z0-9]{2,10}-[\w-]{32,}",
+    "artifactory_key": r"AKC[A-Za-z0-9]{20,}",
     "atlassian_token": r"AT[AC]TT3[\w=-]{40,}",
     "azure_client_secret": r"Q~[\w.~-]{31,}",
     "databricks_token": r"dapi[0-9a-f]{32}",
@@ -51,10 +52,11 @@ TOKENS = {
     "vault_token": r"hv[sbr]\.[\w-]{24,}",
     "xai_key": r"xai-[A-Za-z0-9]{60,}",
 }
-"""Form by kind. In the text a token does not continue a word, unless that is an escaped line end."""
+"""Form by kind. In the text a token does not continue a word, unless that is an escaped line end or the end of a
+colour's sequence."""
 
 _TOKEN = re.compile(
-    r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?=Q~|atlasv1))(?:"
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=[\d;]m)|(?=Q~|atlasv1))(?:"
     + "|".join(f"(?P<{kind}>{form})" for kind, form in TOKENS.items())
     + ")"
 )

@@ -121,7 +121,7 @@ class Git:
         """
         try:
             completed = subprocess.run(
-                ("git", *OPTIONS, *arguments),
+                ("git", *OPTIONS, *arguments),  # noqa: S607 - as the PATH says
                 env=self._clean,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

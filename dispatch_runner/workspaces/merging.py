@@ -1,5 +1,6 @@
 """Merges commits without a work tree, and says which lines do not go together."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -55,7 +56,9 @@ async def merged(repository: Repository, ours: str, theirs: Work) -> str:
     if printed.code:
         raise Conflicts(
             [
-                MergeConflict(theirs.task_id, _shown(path), await _hunk(git, contents, path))
+                MergeConflict(
+                    theirs.task_id, _shown(path), _named(await _hunk(git, contents, path), theirs)
+                )
                 for path in files[:MOST_CONFLICTS]
             ]
         )
@@ -73,6 +76,17 @@ async def _hunk(git: Git, contents: str, path: str) -> str:
     end = next((n for n in range(begin, len(lines)) if lines[n].startswith(">>>>>>> ")), len(lines))
     text = "\n".join(lines[begin : end + 1])
     return text if len(text) <= HUNK_CHARACTERS else text[:HUNK_CHARACTERS] + "\n[... cut]"
+
+
+def _named(hunk: str, theirs: Work) -> str:
+    """The hunk with words at git's marks, where git has the names of commits."""
+    hunk = re.sub(r"\A(<{7}) .*", r"\1 merged before", hunk)
+    return re.sub(
+        r"^(>{7}) .*\Z",
+        lambda found: f"{found[1]} task {theirs.task_id!r}",
+        hunk,
+        flags=re.MULTILINE,
+    )
 
 
 def _shown(path: str) -> str:

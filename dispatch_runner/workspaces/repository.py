@@ -92,7 +92,7 @@ class Repository:
         async with self._turn:
             lock = os.open(self.home / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                while not _locked(lock):
+                while not _locked(lock):  # noqa: ASYNC110 - another process has it
                     await anyio.sleep(POLL_SECONDS)
                 yield
             finally:
@@ -115,11 +115,10 @@ class Repository:
 
     async def _undo(self, folder: Path, branch: str | None, base: str) -> None:
         """Half a worktree that was interrupted in the making: nobody has worked in it."""
-        if not folder.exists():
-            return
-        with suppress(GitError):
-            await self.git.run("worktree", "remove", "--force", "--force", str(folder))
-        await anyio.to_thread.run_sync(_remove_folder, folder)
+        if folder.exists():
+            with suppress(GitError):
+                await self.git.run("worktree", "remove", "--force", "--force", str(folder))
+            await anyio.to_thread.run_sync(_remove_folder, folder)
         if branch is not None:
             await self.delete_branch(branch, base)
 
@@ -134,12 +133,14 @@ class Repository:
         git = Git(tree.folder, self.git.environ)
         env = {"GIT_DIR": str(tree.admin), "GIT_WORK_TREE": str(tree.folder)}
         contents, unsaved = await self._contents(git, env, tree.admin / INDEX_NAME, forced)
-        parents = await self._parents(git, env, tree)
-        tip = parents[0]
-        if len(parents) > 1 or contents != await git.text("rev-parse", f"{tip}^{{tree}}", env=env):
+        parents, before = await self._parents(git, env, tree)
+        tip, ref = parents[0], f"refs/heads/{tree.branch}"
+        if len(parents) > 1 or contents != before:
             tip = await self.commit(contents, parents, message())
-        await git.run("update-ref", f"refs/heads/{tree.branch}", tip, env=env)
-        await git.run("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}", env=env)
+        if tip != tree.base:
+            await git.run("update-ref", ref, tip, env=env)
+        if (tree.admin / "HEAD").read_text() != f"ref: {ref}\n":
+            await git.run("symbolic-ref", "HEAD", ref, env=env)
         (tree.admin / INDEX_NAME).replace(tree.admin / "index")
         (tree.admin / "index.lock").unlink(missing_ok=True)
         files, nested = await self.changed(tree.base, tip)
@@ -160,7 +161,7 @@ class Repository:
         try:
             added = await git.run(*wanted, env=env, passes=(0, 1))
         except GitError:  # an index that is not usable: made anew
-            index.unlink(missing_ok=True)
+            os.truncate(index, 0)
             await git.run("read-tree", "HEAD", env=env)
             added = await git.run(*wanted, env=env, passes=(0, 1))
         if forced:
@@ -173,13 +174,23 @@ class Repository:
         refused = added.stderr.splitlines() if added.code else []
         return contents, [line[7:] for line in refused if line.startswith("error: ")]
 
-    async def _parents(self, git: Git, env: Mapping[str, str], tree: Worktree) -> list[str]:
-        """The branch, and where the agent went from there by itself."""
+    async def _parents(
+        self, git: Git, env: Mapping[str, str], tree: Worktree
+    ) -> tuple[list[str], str]:
+        """The branch, and where the agent went from there by itself; and the tree of the first."""
+        names = ("HEAD", f"refs/heads/{tree.branch}", "HEAD^{tree}")
+        asked = await git.run("rev-parse", *names, env=env, passes=(0, 128))
+        if asked.code == 0:
+            head, tip, contents = asked.stdout.decode().split()
+            if head == tip:
+                return [tip], contents
         tip = await git.commit_of(f"refs/heads/{tree.branch}", env) or tree.base
         head = await git.commit_of("HEAD", env) or tip
         if await self.git.contains(tip, head):
-            return [tip]
-        return [head] if await self.git.contains(head, tip) else [tip, head]
+            parents = [tip]
+        else:
+            parents = [head] if await self.git.contains(head, tip) else [tip, head]
+        return parents, await git.text("rev-parse", f"{parents[0]}^{{tree}}", env=env)
 
     async def commit(self, contents: str, parents: Sequence[str], message: str) -> str:
         """A commit of a tree. Moves no branch."""
@@ -208,6 +219,8 @@ class Repository:
 
     async def changed(self, old: str, new: str) -> tuple[list[str], list[str]]:
         """Paths that differ between two commits, and those of them that are new repositories."""
+        if old == new:
+            return [], []
         wanted = ("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new)
         parts = (await self.git.run(*wanted)).stdout.split(b"\0")
         pairs = list(zip(parts[::2], map(os.fsdecode, parts[1::2]), strict=False))

@@ -1,15 +1,14 @@
 """A runner around a runner: gives each task the workspace that it asked for."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
 
 from dispatch_runner.clock import Clock
+from dispatch_runner.engine.asking import claimed_files
 from dispatch_runner.engine.runner import Outcome, Runner, Start
 from dispatch_runner.models import ErrorType, JsonObject, TaskError, TaskStatus
-from dispatch_runner.models.json import JsonObject as Data
 from dispatch_runner.models.trace import TraceEvent
 from dispatch_runner.paths import AllowedRoots, identity
 from dispatch_runner.protocols import Place
@@ -62,7 +61,7 @@ class InWorkspace:
         await self._inner.run(start)
         outcome = start.outcome
         if outcome.status is TaskStatus.SUCCESS and outcome.output is not None:
-            files = [identity(path) for path in _claimed(outcome.output)]
+            files = [identity(path) for path in claimed_files(outcome.output)]
             self._judge(outcome, files, scopes.declared(start.job, start.outputs))
 
     async def _in_scratch(self, start: Start) -> None:
@@ -119,13 +118,14 @@ class InWorkspace:
     def _promised(self, opened: Opened, outcome: Outcome, locks: Sequence[str]) -> list[str]:
         """Files that the task said it would write or has written, below the worktree: kept although
         git may ignore them."""
-        wanted = [*_claimed(opened.place.inward(outcome.output or {})), *opened.place.inward(locks)]
+        place = opened.place
+        wanted = [*claimed_files(place.inward(outcome.output or {})), *place.inward(locks)]
         inside = f"{opened.tree.folder}/"
-        real = [os.path.realpath(path) for path in wanted]
+        real = [identity(str(place.workspace / path)) for path in wanted]
         return [
             path.removeprefix(inside)
             for path in dict.fromkeys(real)
-            if path.startswith(inside) and os.path.isfile(path) and "/.git/" not in path
+            if path.startswith(inside) and Path(path).is_file() and "/.git/" not in path
         ]
 
     def _tell(self, outcome: Outcome, opened: Opened, saved: Saved) -> None:
@@ -160,13 +160,6 @@ def _top(worktrees: Worktrees) -> Path:
     return worktrees.repository.top
 
 
-def _claimed(output: JsonObject) -> list[str]:
-    """Absolute paths of the files that an agent says it wrote."""
-    written = output.get("files_written")
-    claimed = [output.get("generated_file"), *(written if isinstance(written, list) else [written])]
-    return [path for path in claimed if isinstance(path, str) and path.startswith("/")]
-
-
 def _new_folder(wanted: Path) -> Path:
     """An empty folder, private, of this name or, where an earlier run left one, of the next."""
     folder, number = wanted, 1
@@ -191,7 +184,7 @@ def _fail(outcome: Outcome, kind: ErrorType, message: str, hint: str | None = No
 
 
 def _unmergeable(conflicts: Conflicts) -> TaskError:
-    found: list[Data] = [
+    found: list[JsonObject] = [
         {"task_id": each.task_id, "file": each.file, "hunk": each.hunk} for each in conflicts.found
     ]
     return TaskError(

@@ -11,7 +11,7 @@ from dispatch_runner.workspaces.git import Git
 from dispatch_runner.workspaces.merging import Conflicts, Work, merged
 from dispatch_runner.workspaces.names import merged_branch
 from dispatch_runner.workspaces.repository import Repository, Worktree
-from dispatch_runner.workspaces.worktrees import Worktrees
+from dispatch_runner.workspaces.worktrees import CHECK_NAME, Worktrees
 
 Judge = Callable[[Path], Awaitable[str | None]]
 """Runs the operator's check in a folder: what failed, in words, or null."""
@@ -36,7 +36,7 @@ async def merge_dispatch(worktrees: Worktrees, check: Check | None) -> Merge:
     ref = f"refs/heads/{merged_branch(worktrees.dispatch)}"
     before = await repository.git.commit_of(ref)
     merging = Merging(repository, worktrees.works, check)
-    commit = await merging.run(before or base, f"{worktrees.dispatch}/+check")
+    commit = await merging.run(before or base, f"{worktrees.dispatch}/{CHECK_NAME}")
     report = merging.report
     if commit != (before or base):
         await repository.git.run("update-ref", ref, commit)

@@ -19,10 +19,12 @@ from dispatch_runner.workspaces.names import (
     BranchNames,
     merged_branch,
     task_branch,
-    unquoted,
 )
 from dispatch_runner.workspaces.relocation import WorktreePlace
 from dispatch_runner.workspaces.repository import Repository, Saved, Worktree
+
+CHECK_NAME = "+check"
+"""The folder in which merges are checked; no task has such a name."""
 
 REFS = "refs/dispatch-runner/"
 """Besides branches, per dispatch: `base`, where it began, and `done/<task>`, what a success ended with."""
@@ -65,6 +67,8 @@ class Worktrees:
         self._trees: dict[str, Worktree] = {}
         self._names = BranchNames()
         self._base = ""
+        self._continued = False
+        """Whether an earlier process has run the dispatch."""
         self._held: int | None = None
         self._opening = anyio.Lock()
 
@@ -94,6 +98,7 @@ class Worktrees:
         git, ref = repository.git, f"{REFS}{self.dispatch}/base"
         known = await git.commit_of(ref)
         if known is not None:
+            self._continued = True
             return known
         base = head = await git.text("rev-parse", "HEAD^{commit}")
         if self._carry_changes:
@@ -110,19 +115,22 @@ class Worktrees:
 
     async def _recall(self, repository: Repository) -> None:
         """What tasks did in an earlier process of this dispatch."""
+        if not self._continued:
+            return
         below = f"{REFS}{self.dispatch}/done/"
         listed = await repository.git.text(
             "for-each-ref", "--format=%(objectname) %(refname)", below
         )
-        pairs = (line.partition(" ") for line in listed.splitlines())
-        done = {ref: tip for tip, _, ref in pairs}
-        for task_id in self._tasks if done else ():
-            name = self._names.name(task_id)
-            tip = done.get(below + name)
-            if tip is not None:
-                changed = not await repository.git.contains(self._base, tip)
+        done: dict[str, tuple[str, str]] = {}
+        for line in sorted(listed.splitlines(), key=lambda line: (len(line), line)):
+            tip, _, ref = line.partition(" ")
+            name = ref.removeprefix(below)
+            done[name.partition("+")[0]] = name, tip  # the last one of those that were run again
+        for task_id in self._tasks:
+            name, tip = done.get(self._names.name(task_id), ("", ""))
+            if tip:
                 branch = task_branch(self.dispatch, name)
-                self.works[task_id] = Work(task_id, branch, tip, changed, succeeded=True)
+                self.works[task_id] = Work(task_id, branch, tip, changed=True, succeeded=True)
         for task_id, work in self.works.items():
             work.sources = [source.task_id for source in self._sources(self._tasks[task_id])]
 
@@ -185,7 +193,7 @@ class Worktrees:
     async def _free_name(self, repository: Repository, name: str) -> tuple[str, list[str]]:
         """A name without a branch or a folder: an earlier process may have left some, with work in it."""
         notes, free, number = list[str](), name, 1
-        while True:
+        while self._continued:
             branch = task_branch(self.dispatch, free)
             left = await left_tree(repository, repository.home / self.dispatch / free, branch)
             tip = await repository.git.commit_of(f"refs/heads/{branch}")
@@ -197,6 +205,7 @@ class Worktrees:
             notes.append(f"an earlier run left its changes on branch '{branch}'")
             number += 1
             free = f"{name}+{number}"
+        return free, notes
 
     async def close(self, opened: Opened, status: str, forced: Sequence[str] = ()) -> Saved:
         """Commits what a task did; a worktree without changes is removed. Raises `GitError`."""
@@ -213,8 +222,9 @@ class Worktrees:
     async def succeeded(self, work: Work) -> None:
         """From now on others build on it. Raises `GitError`."""
         repository, _ = await self.prepared()
-        name = self._names.name(work.task_id)
-        await repository.git.run("update-ref", f"{REFS}{self.dispatch}/done/{name}", work.tip)
+        if work.changed:
+            name = work.branch.rpartition("/")[2]
+            await repository.git.run("update-ref", f"{REFS}{self.dispatch}/done/{name}", work.tip)
         work.succeeded = True
 
     async def _remove(self, repository: Repository, work: Work) -> None:
@@ -271,7 +281,7 @@ def is_held(repository: Repository, dispatch: str) -> bool:
 
 async def left_tree(repository: Repository, folder: Path, branch: str) -> Worktree | None:
     """A worktree of an earlier process, or null where there is none."""
-    if not folder.is_dir():
+    if not os.path.lexists(folder):
         return None
     for admin in (repository.common / "worktrees").glob("*"):
         with suppress(OSError):
@@ -296,8 +306,3 @@ async def forget_if_empty(repository: Repository, dispatch: str) -> None:
     refs = await git.text("for-each-ref", "--format=%(refname)", f"{REFS}{dispatch}/")
     for ref in refs.splitlines():
         await git.run("update-ref", "-d", ref)
-
-
-def task_of(branch: str) -> str:
-    """The id of the task of a branch, for people."""
-    return unquoted(branch.rpartition("/")[2].partition("+")[0])

@@ -16,7 +16,7 @@ import pytest
 
 from agents import environments
 from agents.scripted import BUSY, DAEMON, scripts
-from dispatch_runner.backends.acp import AcpBackend
+from dispatch_runner.backends.acp.backend import AcpBackend
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Backend, Question, Repair
 from dispatch_runner.settings.backend_options import BackendOptions

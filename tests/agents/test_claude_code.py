@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from dispatch_runner.backends.claude_code import ClaudeCodeBackend
+from dispatch_runner.backends.claude_code.backend import ClaudeCodeBackend
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.paths import AllowedRoots

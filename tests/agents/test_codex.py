@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agents.scripted import BUSY, DAEMON, scripts
-from dispatch_runner.backends.codex import CodexBackend
+from dispatch_runner.backends.codex.backend import CodexBackend
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.paths import AllowedRoots

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agents.scripted import BUSY, DAEMON, scripts
-from dispatch_runner.backends.gemini import GeminiBackend
+from dispatch_runner.backends.gemini.backend import GeminiBackend
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.paths import AllowedRoots

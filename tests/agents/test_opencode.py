@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from agents.scripted import BUSY, DAEMON, scripts
-from dispatch_runner.backends.opencode import OpencodeBackend
+from dispatch_runner.backends.opencode.backend import OpencodeBackend
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.paths import AllowedRoots

@@ -250,6 +250,7 @@ def test_every_backend_is_documented() -> None:
         ("`[agents.NAME]`", "AgentSettings"),
         ("`[limits.NAME]`", "LimitSettings"),
         ("`[checks.NAME]`", "CheckSettings"),
+        ("`[cache]`", "CacheSettings"),
         ("`[mcp]`", "McpTables"),
         ("`[mcp.servers.NAME]`", "McpServerSettings"),
         ("`[mcp.tools.NAME]`", "McpToolSettings"),

@@ -12,7 +12,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from dispatch_runner.backends.llm import LlmBackend
+from dispatch_runner.backends.llm.backend import LlmBackend
 from dispatch_runner.dispatching.prepare import Operator, prepare
 from dispatch_runner.dispatching.run import Dispatch
 from dispatch_runner.models import Result

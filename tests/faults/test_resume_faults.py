@@ -20,6 +20,7 @@ from dispatch_runner.dispatching.prepare import Operator, prepare
 from dispatch_runner.dispatching.resume import Wish, resumption
 from dispatch_runner.dispatching.run import Dispatch
 from dispatch_runner.events import Event, TasksAdded, TaskStarted
+from dispatch_runner.marks import MARKER
 from dispatch_runner.records.journal import JOURNAL_NAME, load
 from dispatch_runner.records.register import Place
 from dispatch_runner.records.restore import Earlier
@@ -57,7 +58,10 @@ class Machine:
         (folder / "agents.toml").write_text(
             f'[agents.count]\ncommand = {command}\noutput = "json"\nretries = 0\n'
         )
-        self.environ = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+        self.marker = f"test-{os.urandom(8).hex()}"
+        self.environ = {
+            "PATH": os.environ["PATH"], "HOME": str(folder), MARKER: self.marker,
+        }  # fmt: skip
 
     def start(
         self, *arguments: str, crash_at: str = "", tasks: Any = None
@@ -128,7 +132,7 @@ def test_killed_at_every_write_of_the_journal_it_goes_on_and_repeats_nothing_tha
         again = machine.ran() - before
         assert not finished & again.keys(), f"write {n}"
         assert max(machine.ran().values()) <= 2
-        assert not carrying(str(machine.folder))
+        assert not carrying(machine.marker)
     else:
         pytest.fail("it never came to its end")
     assert n > 10
@@ -185,7 +189,7 @@ def test_killed_at_any_moment_no_finished_task_is_lost(machine: Machine) -> None
         (index,) = (machine.folder / "traces").glob("*.json")
         result = json.loads(index.with_suffix("").joinpath("result.json").read_bytes())
         assert [t["output"]["n"] for t in result["results"]] == list(range(25))
-    assert not carrying(str(machine.folder))
+    assert not carrying(machine.marker)
 
 
 ECHOES: list[dict[str, Any]] = [
@@ -284,24 +288,23 @@ def test_programs_of_a_killed_dispatcher_are_gone_before_theirs_run_again(machin
     while not (machine.folder / "up").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    found = carrying(f"HOME={machine.folder}")
-    for pid in _companions(process.pid):
+    guardians = _guardians_of(process.pid)
+    assert guardians
+    for pid in (*guardians, process.pid):
         os.kill(pid, signal.SIGKILL)
-    process.kill()
-    process.communicate()
-    survivors = carrying("DISPATCH_RUNNER_TASK_MARKER").keys() & carrying("slow").keys() or found
-    assert survivors
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+    left = carrying(machine.marker)
+    assert left, "the program should outlive both"
     (machine.folder / "go").touch()
     code, document = machine("resume")
     assert code == 0
     assert essence(document)[0][2]["text"] == "done\n"
-    assert not [pid for pid in found if Path(f"/proc/{pid}").exists()]
+    assert not left.keys() & carrying(machine.marker).keys()
 
 
-def _companions(dispatcher: int) -> list[int]:
-    """The guardian: a child that waits in `read`."""
+def _guardians_of(dispatcher: int) -> list[int]:
     children = Path(f"/proc/{dispatcher}/task/{dispatcher}/children").read_text().split()
-    return [
-        int(child) for child in children
-        if b"SWEEP=" in Path(f"/proc/{child}/environ").read_bytes()
-    ]  # fmt: skip
+    environs = {int(child): Path(f"/proc/{child}/environ").read_bytes() for child in children}
+    return [child for child, environ in environs.items() if b"SWEEP=" in environ]

@@ -10,12 +10,12 @@ import anyio
 import pytest
 
 from conformance.agent_builders.acp import stand_in
-from dispatch_runner.backends.acp import AcpBackend
-from dispatch_runner.backends.acp_connection import RpcError
-from dispatch_runner.backends.acp_failures import failure_of
-from dispatch_runner.backends.acp_policy import Policy, permission
-from dispatch_runner.backends.acp_session import CANCEL_SECONDS
-from dispatch_runner.backends.acp_spending import Spending
+from dispatch_runner.backends.acp.backend import AcpBackend
+from dispatch_runner.backends.acp.connection import RpcError
+from dispatch_runner.backends.acp.failures import failure_of
+from dispatch_runner.backends.acp.policy import Policy, permission
+from dispatch_runner.backends.acp.session import CANCEL_SECONDS
+from dispatch_runner.backends.acp.spending import Spending
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conformance.agent_builders import codex
-from dispatch_runner.backends.codex import CodexBackend
+from dispatch_runner.backends.codex.backend import CodexBackend
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import MARKER

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conformance.agent_builders import gemini
-from dispatch_runner.backends.gemini import GeminiBackend, has_settings
+from dispatch_runner.backends.gemini.backend import GeminiBackend, has_settings
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Question
 from dispatch_runner.settings.backend_options import BackendOptions

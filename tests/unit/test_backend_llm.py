@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from dispatch_runner.backends.llm import MOST_SESSIONS, LlmBackend
+from dispatch_runner.backends.llm.backend import MOST_SESSIONS, LlmBackend
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget
@@ -552,7 +552,7 @@ async def test_another_event_loop_is_said_to_be_the_wrong_one(
 
 def test_no_client_library_is_loaded_before_a_call() -> None:
     code = (
-        "import sys; from dispatch_runner.backends.llm import build;"
+        "import sys; from dispatch_runner.backends.llm.backend import build;"
         "from dispatch_runner.settings.backend_options import BackendOptions;"
         "build(BackendOptions('a', model='ollama:x')).provider;"
         "print([m for m in ('pydantic_ai', 'openai', 'httpx2', 'asyncio') if m in sys.modules])"

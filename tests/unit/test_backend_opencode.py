@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from conformance.agent_builders import opencode
-from dispatch_runner.backends.opencode import OpencodeBackend
+from dispatch_runner.backends.opencode.backend import OpencodeBackend
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Question
 from dispatch_runner.settings.backend_options import BackendOptions

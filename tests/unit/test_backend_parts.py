@@ -7,11 +7,11 @@ from typing import Any
 import anyio
 import pytest
 
-from dispatch_runner.backends.choices import access_of, commands_of
-from dispatch_runner.backends.failures import provider_failure
-from dispatch_runner.backends.following import Tail, looking
-from dispatch_runner.backends.spending import Spending
-from dispatch_runner.backends.strict_schema import is_strict
+from dispatch_runner.backends.shared.choices import access_of, commands_of
+from dispatch_runner.backends.shared.failures import provider_failure
+from dispatch_runner.backends.shared.following import Tail, looking
+from dispatch_runner.backends.shared.spending import Spending
+from dispatch_runner.backends.shared.strict_schema import is_strict
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.protocols import Budget, Question, Repair

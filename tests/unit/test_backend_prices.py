@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from dispatch_runner.backends.prices import cost_of, unknown_price
+from dispatch_runner.backends.shared.prices import cost_of, unknown_price
 from dispatch_runner.models import Usage
 
 

@@ -83,9 +83,9 @@ def test_an_input_is_never_taken_for_a_result(tmp_path_factory, one, other, wher
 @given(st.permutations(["a", "b", "c", "d"]))
 def test_the_order_of_keys_does_not_matter(tmp_path_factory, names):
     folder = tmp_path_factory.getbasetemp()
-    value = {name: {inner: 1 for inner in names} for name in names}
+    value = {name: dict.fromkeys(names, 1) for name in names}
     assert key(folder, value=value) == key(
-        folder, value={name: {inner: 1 for inner in sorted(names)} for name in sorted(names)}
+        folder, value={name: dict.fromkeys(sorted(names), 1) for name in sorted(names)}
     )
 
 

@@ -146,7 +146,7 @@ def test_none_is_written_when_one_cannot_be(folder):
     (folder / "z").write_text("a file where a folder was")
     with pytest.raises(Stale):
         task.again()
-    assert sorted(os.listdir(folder)) == ["z"]
+    assert [path.name for path in folder.iterdir()] == ["z"]
 
 
 def test_a_link_that_leads_out_is_not_followed(folder, tmp_path_factory):
@@ -160,7 +160,7 @@ def test_a_link_that_leads_out_is_not_followed(folder, tmp_path_factory):
     (folder / "d").symlink_to(elsewhere)
     with pytest.raises(Stale, match="not inside the allowed folders"):
         task.again()
-    assert os.listdir(elsewhere) == []
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_folders_that_are_not_allowed_any_more_are_not_written_to(folder):

@@ -90,7 +90,7 @@ def test_the_last_results_of_a_task_are_known_the_latest_first(store):
         store.keep("t", entry(key), {})
     assert [known.key for known in store.known("t")] == keys[:2:-1]
     store.keep("t", entry(keys[4]), {})
-    assert [known.key for known in store.known("t")][0] == keys[4]
+    assert store.known("t")[0].key == keys[4]
 
 
 def test_folders_and_files_are_for_their_user_alone(store):
@@ -193,7 +193,7 @@ def test_the_size_that_is_kept_up_is_the_true_one(store):
 def test_pruning_tells_what_it_took_away(store):
     store.keep("t", entry(), {SHA256: CONTENT})
     before = store.info()
-    assert (before.results, before.files) == (1, 1)
+    assert (before.entries, before.files) == (1, 1)
     assert store.prune(max_bytes=0) == (3, before.bytes)
     assert store.info() == (0, 0, 0, None)
 

@@ -13,7 +13,7 @@ from dispatch_runner.events import AttemptFailed, Event
 from dispatch_runner.models import ErrorType, JsonObject, Task, TaskStatus, Usage
 from dispatch_runner.models.usage import total_usage
 from dispatch_runner.paths import AllowedRoots
-from dispatch_runner.protocols import AgentCall
+from dispatch_runner.protocols import MOST_EVENTS, AgentCall
 from dispatch_runner.testing import Script, scripted_agent
 
 pytestmark = pytest.mark.anyio
@@ -180,3 +180,14 @@ def test_an_unknown_cost_makes_the_total_unknown() -> None:
     assert total_usage([Usage(1, 2, None, 1, 0.5), Usage(1, None, None, 1, 0.25)]) == Usage(
         2, 2, None, 2, 0.75
     )
+
+
+async def test_events_beyond_the_bound_are_counted() -> None:
+    async def script(call: AgentCall) -> JsonObject:
+        for number in range(MOST_EVENTS + 5):
+            call.log.tell("step", number=number)
+        return {"done": True}
+
+    outcome, _ = await run(script)
+    assert len(outcome.events) == MOST_EVENTS + 1
+    assert (outcome.events[-1].event, outcome.events[-1].data) == ("events_left_out", {"count": 5})

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from dispatch_runner.backends.acp import build as build_backend
+from dispatch_runner.backends.acp.backend import build as build_backend
 from dispatch_runner.protocols import Backend
 from dispatch_runner.settings.backend_options import BackendOptions
 from support import agents

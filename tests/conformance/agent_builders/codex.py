@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dispatch_runner.backends.codex import CodexBackend
+from dispatch_runner.backends.codex.backend import CodexBackend
 from dispatch_runner.protocols import Backend
 from dispatch_runner.settings.backend_options import BackendOptions
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dispatch_runner.backends.gemini import GeminiBackend
+from dispatch_runner.backends.gemini.backend import GeminiBackend
 from dispatch_runner.protocols import Backend
 from dispatch_runner.settings.backend_options import BackendOptions
 

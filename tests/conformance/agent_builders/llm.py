@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from dispatch_runner.backends.llm import LlmBackend
+from dispatch_runner.backends.llm.backend import LlmBackend
 from dispatch_runner.settings.backend_options import BackendOptions
 from support.model_server import (
     ModelServer,

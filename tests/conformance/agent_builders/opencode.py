@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from dispatch_runner.backends.opencode import OpencodeBackend
+from dispatch_runner.backends.opencode.backend import OpencodeBackend
 from dispatch_runner.protocols import Backend
 from dispatch_runner.settings.backend_options import BackendOptions
 

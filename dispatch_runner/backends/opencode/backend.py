@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from dispatch_runner.backends.agent_program import AgentProgram
-from dispatch_runner.backends.choices import (
+from dispatch_runner.backends.opencode.turn import Turn
+from dispatch_runner.backends.shared.agent_program import AgentProgram
+from dispatch_runner.backends.shared.choices import (
     NETWORK,
     access_of,
     commands_of,
@@ -12,12 +13,11 @@ from dispatch_runner.backends.choices import (
     prompt_with_system,
     reason_against,
 )
-from dispatch_runner.backends.following import looking
-from dispatch_runner.backends.opencode_turn import Turn
-from dispatch_runner.backends.prices import load_prices, unknown_price
-from dispatch_runner.backends.programs import leftovers, output_files
-from dispatch_runner.backends.spending import Spending
-from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of
+from dispatch_runner.backends.shared.following import looking
+from dispatch_runner.backends.shared.prices import load_prices, unknown_price
+from dispatch_runner.backends.shared.programs import leftovers, output_files
+from dispatch_runner.backends.shared.spending import Spending
+from dispatch_runner.backends.shared.words import asks_for_json, output_of, prompt_of
 from dispatch_runner.models import JsonObject
 from dispatch_runner.protocols import Access, AgentCall, Answer, PromptedRole, Question, Role
 from dispatch_runner.settings.backend_options import BackendOptions

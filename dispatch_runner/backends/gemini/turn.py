@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dispatch_runner.backends.failures import provider_failure
-from dispatch_runner.backends.following import Tail
-from dispatch_runner.backends.programs import evidence, last_line
-from dispatch_runner.backends.spending import Spending
+from dispatch_runner.backends.shared.failures import provider_failure
+from dispatch_runner.backends.shared.following import Tail
+from dispatch_runner.backends.shared.programs import evidence, last_line
+from dispatch_runner.backends.shared.spending import Spending
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.process import Completed, cut

@@ -2,7 +2,7 @@
 
 import re
 
-from dispatch_runner.backends.agent_program import AgentProgram
+from dispatch_runner.backends.shared.agent_program import AgentProgram
 from dispatch_runner.protocols import Access, Question, Role
 from dispatch_runner.settings.backend_options import BackendOptions
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dispatch_runner.backends.agent_program import AgentProgram
-from dispatch_runner.backends.choices import (
+from dispatch_runner.backends.gemini.turn import Turn
+from dispatch_runner.backends.shared.agent_program import AgentProgram
+from dispatch_runner.backends.shared.choices import (
     NETWORK,
     access_of,
     commands_of,
@@ -15,12 +16,11 @@ from dispatch_runner.backends.choices import (
     prompt_with_system,
     reason_against,
 )
-from dispatch_runner.backends.following import looking
-from dispatch_runner.backends.gemini_turn import Turn
-from dispatch_runner.backends.prices import load_prices, unknown_price
-from dispatch_runner.backends.programs import leftovers
-from dispatch_runner.backends.spending import Spending
-from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of, question_of
+from dispatch_runner.backends.shared.following import looking
+from dispatch_runner.backends.shared.prices import load_prices, unknown_price
+from dispatch_runner.backends.shared.programs import leftovers
+from dispatch_runner.backends.shared.spending import Spending
+from dispatch_runner.backends.shared.words import asks_for_json, output_of, prompt_of, question_of
 from dispatch_runner.models import JsonObject
 from dispatch_runner.paths import temporary_folder
 from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role

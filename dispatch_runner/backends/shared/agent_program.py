@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from dispatch_runner.backends.programs import (
+from dispatch_runner.backends.shared.programs import (
     call_variables,
     kept,
     missing_program,

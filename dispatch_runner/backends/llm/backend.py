@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from dispatch_runner.backends.llm_models import (
+from dispatch_runner.backends.llm.models import (
     INSTALL,
     ModelName,
     build_model,
@@ -22,15 +22,15 @@ from dispatch_runner.backends.llm_models import (
     missing,
     model_name,
 )
-from dispatch_runner.backends.prices import unknown_price
-from dispatch_runner.backends.words import prompt_of, question_of
+from dispatch_runner.backends.shared.prices import unknown_price
+from dispatch_runner.backends.shared.words import prompt_of, question_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Answer
 
 if TYPE_CHECKING:
-    from dispatch_runner.backends.llm_run import Asked, Messages, Round
-    from dispatch_runner.backends.llm_tools import ModelTool
+    from dispatch_runner.backends.llm.run import Asked, Messages, Round
+    from dispatch_runner.backends.llm.tools import ModelTool
     from dispatch_runner.protocols import AgentCall, Question, Repair, Role
     from dispatch_runner.settings.backend_options import BackendOptions
 
@@ -82,13 +82,13 @@ class LlmBackend:
         question = await question_of(role, call)
         call.meter.pulse()
         await _require_loaded(model.prefix)
-        from dispatch_runner.backends import llm_run
+        from dispatch_runner.backends.llm import run
 
         history = self._continued(call.repair)
         prompt = prompt_of(question, call, in_session=bool(history))
         tools, warnings = await self._tools(question, call)
         call.log.tell("init", model=self._options.model, tools=[tool.name for tool in tools])
-        asked = llm_run.Asked(question, prompt, history, tools, self._options.max_turns)
+        asked = run.Asked(question, prompt, history, tools, self._options.max_turns)
         done = await self._ask(model, asked, call)
         session = self._remember(done.messages)
         if isinstance(done.outcome, AgentError):
@@ -105,7 +105,7 @@ class LlmBackend:
 
     async def _ask(self, model: ModelName, asked: Asked, call: AgentCall) -> Round:
         """On connections of its own: what is shared by calls would have to be closed by one of them."""
-        from dispatch_runner.backends.llm_run import ask
+        from dispatch_runner.backends.llm.run import ask
 
         client = http_client(call.timeout_seconds + MARGIN_SECONDS)
         try:
@@ -118,7 +118,7 @@ class LlmBackend:
         self, question: Question, call: AgentCall
     ) -> tuple[list[ModelTool], list[str]]:
         """What the model may use, and what the role asks for in vain."""
-        from dispatch_runner.backends.llm_tools import FileTools, server_tools
+        from dispatch_runner.backends.llm.tools import FileTools, server_tools
 
         access = self._options.access or question.access
         files = FileTools(call.workspace, call.roots).offered(access)
@@ -142,7 +142,7 @@ class LlmBackend:
 
     def _remember(self, said: Messages) -> str | None:
         """A name for what was said; null when it ends in the middle."""
-        from dispatch_runner.backends.llm_run import may_go_on
+        from dispatch_runner.backends.llm.run import may_go_on
 
         if not may_go_on(said):
             return None
@@ -187,7 +187,7 @@ def _load(prefix: str) -> None:
         collects = gc.isenabled()
         gc.disable()
         try:
-            import dispatch_runner.backends.llm_run  # noqa: F401
+            import dispatch_runner.backends.llm.run  # noqa: F401
 
             load_client(prefix)
             gc.freeze()

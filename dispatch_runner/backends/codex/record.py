@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dispatch_runner.backends.following import Tail
+from dispatch_runner.backends.shared.following import Tail
 from dispatch_runner.models import JsonObject
 
 _OF_INTEREST = re.compile(

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import anyio
 
-from dispatch_runner.backends.agent_program import GRACE_SECONDS, AgentProgram
-from dispatch_runner.backends.claude_events import ClaudeRun
-from dispatch_runner.backends.claude_outcome import lost_session, require_success
-from dispatch_runner.backends.words import output_of, prompt_of, question_of
+from dispatch_runner.backends.claude_code.events import ClaudeRun
+from dispatch_runner.backends.claude_code.outcome import lost_session, require_success
+from dispatch_runner.backends.shared.agent_program import GRACE_SECONDS, AgentProgram
+from dispatch_runner.backends.shared.words import output_of, prompt_of, question_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import Completed

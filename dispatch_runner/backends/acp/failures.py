@@ -6,8 +6,8 @@ status into the code, the data or the message, or pass on its words.
 
 from typing import Any
 
-from dispatch_runner.backends.acp_connection import RpcError
-from dispatch_runner.backends.failures import provider_failure
+from dispatch_runner.backends.acp.connection import RpcError
+from dispatch_runner.backends.shared.failures import provider_failure
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import cut

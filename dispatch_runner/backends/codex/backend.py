@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from dispatch_runner.backends.agent_program import AgentProgram
-from dispatch_runner.backends.choices import (
+from dispatch_runner.backends.codex.record import SessionRecord
+from dispatch_runner.backends.codex.turn import Turn
+from dispatch_runner.backends.shared.agent_program import AgentProgram
+from dispatch_runner.backends.shared.choices import (
     NETWORK,
     access_of,
     commands_of,
@@ -13,14 +15,12 @@ from dispatch_runner.backends.choices import (
     prompt_with_system,
     reason_against,
 )
-from dispatch_runner.backends.codex_record import SessionRecord
-from dispatch_runner.backends.codex_turn import Turn
-from dispatch_runner.backends.following import looking
-from dispatch_runner.backends.prices import load_prices, unknown_price
-from dispatch_runner.backends.programs import leftovers
-from dispatch_runner.backends.spending import Spending
-from dispatch_runner.backends.strict_schema import is_strict
-from dispatch_runner.backends.words import asks_for_json, output_of, prompt_of, question_of
+from dispatch_runner.backends.shared.following import looking
+from dispatch_runner.backends.shared.prices import load_prices, unknown_price
+from dispatch_runner.backends.shared.programs import leftovers
+from dispatch_runner.backends.shared.spending import Spending
+from dispatch_runner.backends.shared.strict_schema import is_strict
+from dispatch_runner.backends.shared.words import asks_for_json, output_of, prompt_of, question_of
 from dispatch_runner.models import JsonObject
 from dispatch_runner.process import MARKER
 from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role

@@ -4,13 +4,18 @@ The program is the agent's `command`, such as `["gemini", "--acp"]`. It is start
 given neither our file system nor terminals: it has its own.
 """
 
-from dispatch_runner.backends.acp_connection import Connection
-from dispatch_runner.backends.acp_policy import Policy
-from dispatch_runner.backends.acp_session import Session
-from dispatch_runner.backends.acp_turn import Turn
-from dispatch_runner.backends.agent_program import AgentProgram
-from dispatch_runner.backends.programs import call_variables, kept, output_files, resource_limits
-from dispatch_runner.backends.words import question_of
+from dispatch_runner.backends.acp.connection import Connection
+from dispatch_runner.backends.acp.policy import Policy
+from dispatch_runner.backends.acp.session import Session
+from dispatch_runner.backends.acp.turn import Turn
+from dispatch_runner.backends.shared.agent_program import AgentProgram
+from dispatch_runner.backends.shared.programs import (
+    call_variables,
+    kept,
+    output_files,
+    resource_limits,
+)
+from dispatch_runner.backends.shared.words import question_of
 from dispatch_runner.process import OUTPUT_LIMIT
 from dispatch_runner.process.dialogue import dialogue
 from dispatch_runner.protocols import AgentCall, Answer, Role

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from dispatch_runner.backends.claude_events import ClaudeRun, excerpt
-from dispatch_runner.backends.claude_usage import mapping
-from dispatch_runner.backends.programs import evidence, last_line
+from dispatch_runner.backends.claude_code.events import ClaudeRun, excerpt
+from dispatch_runner.backends.claude_code.usage import mapping
+from dispatch_runner.backends.shared.programs import evidence, last_line
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import Completed, cut

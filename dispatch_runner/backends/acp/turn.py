@@ -5,9 +5,9 @@ from typing import Any
 
 import anyio
 
-from dispatch_runner.backends.acp_choices import objects_in
-from dispatch_runner.backends.acp_policy import CANCELLED, Policy, permission
-from dispatch_runner.backends.acp_spending import Spending
+from dispatch_runner.backends.acp.choices import objects_in
+from dispatch_runner.backends.acp.policy import CANCELLED, Policy, permission
+from dispatch_runner.backends.acp.spending import Spending
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.models.budget import Budget

@@ -5,18 +5,18 @@ from contextlib import suppress
 
 import anyio
 
-from dispatch_runner.backends.acp_choices import (
+from dispatch_runner.backends.acp.choices import (
     Choice,
     mode_choice,
     model_choice,
     object_in,
     objects_in,
 )
-from dispatch_runner.backends.acp_connection import Connection, RpcError
-from dispatch_runner.backends.acp_failures import AUTH_REQUIRED, failure_of
-from dispatch_runner.backends.acp_policy import MODES
-from dispatch_runner.backends.acp_turn import Turn
-from dispatch_runner.backends.words import EXCERPT, asks_for_json, output_of, prompt_of
+from dispatch_runner.backends.acp.connection import Connection, RpcError
+from dispatch_runner.backends.acp.failures import AUTH_REQUIRED, failure_of
+from dispatch_runner.backends.acp.policy import MODES
+from dispatch_runner.backends.acp.turn import Turn
+from dispatch_runner.backends.shared.words import EXCERPT, asks_for_json, output_of, prompt_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import cut

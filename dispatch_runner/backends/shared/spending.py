@@ -1,6 +1,6 @@
 """What one round consumes, told as soon as it is known, and held against what it may consume."""
 
-from dispatch_runner.backends.prices import cost_of
+from dispatch_runner.backends.shared.prices import cost_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, Usage
 from dispatch_runner.models.usage import total_usage

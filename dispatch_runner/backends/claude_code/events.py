@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from dispatch_runner.backends.claude_usage import Tally, mapping
+from dispatch_runner.backends.claude_code.usage import Tally, mapping
 from dispatch_runner.models import JsonObject
 from dispatch_runner.protocols import AgentCall
 

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from dispatch_runner.backends.codex_record import (
+from dispatch_runner.backends.codex.record import (
     Called,
     Ended,
     Entry,
@@ -13,9 +13,9 @@ from dispatch_runner.backends.codex_record import (
     Tokens,
     tokens_of,
 )
-from dispatch_runner.backends.failures import provider_failure
-from dispatch_runner.backends.programs import evidence, last_line
-from dispatch_runner.backends.spending import Spending
+from dispatch_runner.backends.shared.failures import provider_failure
+from dispatch_runner.backends.shared.programs import evidence, last_line
+from dispatch_runner.backends.shared.spending import Spending
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.process import Completed, cut

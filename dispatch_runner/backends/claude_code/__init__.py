@@ -1,0 +1,1 @@
+"""Anthropic's Claude Code, by its command line."""

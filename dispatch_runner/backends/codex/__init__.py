@@ -1,0 +1,1 @@
+"""OpenAI's Codex, by its command line."""

@@ -1,0 +1,1 @@
+"""A bare model with file tools and MCP servers, by `pydantic_ai`."""

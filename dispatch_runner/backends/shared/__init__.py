@@ -1,0 +1,1 @@
+"""What several backends need: programs, prompts, failures, prices, budgets."""
