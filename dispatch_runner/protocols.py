@@ -7,7 +7,7 @@ verification is the role's and is the same whoever answered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -210,6 +210,9 @@ class AgentCall:
     """What this attempt may consume, to be passed on where the agent can keep it; null: any amount."""
     place: Place | None = None
     """Null: the workspace is the caller's own folder."""
+    undo: list[Callable[[], None]] = field(default_factory=list)
+    """What takes back what the role's verification put in place. Called in a thread, the last one
+    first, when the answer is refused afterwards."""
 
     def folder(self, wanted: Path | None) -> Path:
         """Where a program of the agent runs: the folder that its definition names, else the workspace."""

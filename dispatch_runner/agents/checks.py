@@ -7,7 +7,7 @@ import anyio
 
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
-from dispatch_runner.process import Completed, run
+from dispatch_runner.process import Completed, cut, run
 from dispatch_runner.protocols import AgentCall, Answer
 from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT, passed_environment
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 PRINTED_LIMIT = 4_000
 """Characters of each output in the failure."""
+
+QUOTED_LIMIT = 200
+"""Characters of its last line in the message."""
 
 
 class CommandChecks:
@@ -39,17 +42,21 @@ class CommandChecks:
         import orjson
 
         completed = None
-        with anyio.move_on_after(check.timeout_seconds):
-            completed = await run(
-                check.command,
-                env={
-                    **passed_environment(check.env or DEFAULT_ENVIRONMENT),
-                    "DISPATCH_RUNNER_TASK_ID": call.task_id,
-                },
-                cwd=call.workspace,
-                stdin=orjson.dumps(answer.output),
-                hurry=call.hurry,
-            )
+        try:
+            with anyio.move_on_after(check.timeout_seconds):
+                completed = await run(
+                    check.command,
+                    env={
+                        **passed_environment(check.env or DEFAULT_ENVIRONMENT),
+                        "DISPATCH_RUNNER_TASK_ID": call.task_id,
+                    },
+                    cwd=call.workspace,
+                    stdin=orjson.dumps(answer.output),
+                    hurry=call.hurry,
+                )
+        except AgentError as error:
+            error.message = f"check '{name}': {error.message}"
+            raise
         passed = completed is not None and completed.returncode == 0
         call.log.tell("check", check=name, passed=passed)
         call.meter.pulse()
@@ -71,8 +78,16 @@ def _failure(name: str, check: "CheckSettings", completed: Completed | None) -> 
         for stream, output in (("stdout", completed.stdout), ("stderr", completed.stderr))
         if output.size
     }
+    said = _last_line(*printed.values())
     return AgentError(
         ErrorType.CHECK_FAILED,
-        f"check '{name}' did not pass: {check.command[0]!r} {ended}",
+        f"check '{name}' did not pass: {check.command[0]!r} {ended}"
+        + (f": {said}" if said else ""),
         details={"check": name, "exit_code": completed.returncode, **printed},
     )
+
+
+def _last_line(*outputs: str) -> str:
+    """What was printed last, on stderr where there is something; bounded."""
+    lines = [line.strip() for output in outputs for line in output.splitlines() if line.strip()]
+    return cut(lines[-1], QUOTED_LIMIT) if lines else ""

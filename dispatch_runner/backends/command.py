@@ -5,22 +5,23 @@ task as one JSON object on stdin, only those variables of the environment that i
 and writes to files beside the task's trace.
 """
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from dispatch_runner.backends.shared.outcomes import SAID_LIMIT, crashed
 from dispatch_runner.backends.shared.programs import (
     TAIL_LIMIT,
+    call_output,
     call_variables,
     evidence,
-    kept,
     last_line,
+    leftovers,
     missing_program,
-    output_files,
     resource_limits,
 )
+from dispatch_runner.backends.shared.values import number_in, object_in
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.paths import AllowedRoots
@@ -129,8 +130,7 @@ class CommandBackend:
 
         When it is cancelled, the program and all its descendants have ended before it returns.
         """
-        stdout, stderr = output_files(call)
-        try:
+        with call_output(call) as (stdout, stderr):
             completed = await run(
                 self.command,
                 env={**self._passed, **call_variables(call)},
@@ -143,9 +143,6 @@ class CommandBackend:
                 hurry=call.hurry,
                 limits=self.limits,
             )
-        finally:
-            call.log.stdout_file = kept(stdout)
-            call.log.stderr_file = kept(stderr)
         answer = Answer(self._judge(completed))
         answer.warnings += _warnings(completed, self.command[0])
         return answer
@@ -259,25 +256,16 @@ def _json_type(value: object) -> str:
 
 def _failure(program: str, completed: Completed) -> AgentError:
     """What it means that the program did not end with exit code 0."""
-    details, last = evidence(completed), last_line(completed)
-    said = f": {cut(last, 200)}" if last else ""
-    if completed.exceeded is not None:
-        message = f"{program!r} was ended by {completed.exceeded}{said}"
-        hint = "raise the limit in the agent's definition, or give it less to do"
-        return AgentError(ErrorType.CRASHED, message, retryable=False, hint=hint, details=details)
-    if completed.signal is not None:
-        why = "the system kills programs when memory is short" if _killed(completed) else None
-        message = f"{program!r} was killed by {completed.signal}{said}"
-        return AgentError(ErrorType.CRASHED, message, hint=why, details=details)
-    if completed.returncode == TRY_AGAIN:
-        message = f"{program!r} asked to be run again (exit code {TRY_AGAIN}){said}"
-        return AgentError(ErrorType.UNAVAILABLE, message, retryable=True, details=details)
-    message = f"{program!r} ended with exit code {completed.returncode}{said}"
-    return AgentError(ErrorType.CRASHED, message, details=details)
-
-
-def _killed(completed: Completed) -> bool:
-    return completed.signal == "SIGKILL"
+    if completed.returncode != TRY_AGAIN or completed.exceeded is not None:
+        return crashed(program, completed)
+    last = last_line(completed)
+    message = f"{program!r} asked to be run again (exit code {TRY_AGAIN})"
+    return AgentError(
+        ErrorType.UNAVAILABLE,
+        f"{message}: {cut(last, SAID_LIMIT)}" if last else message,
+        retryable=True,
+        details=evidence(completed),
+    )
 
 
 def _reported(program: str, error: Any, completed: Completed) -> AgentError:
@@ -285,7 +273,7 @@ def _reported(program: str, error: Any, completed: Completed) -> AgentError:
     fields = error if isinstance(error, dict) else {"message": error}
     kind = _error_type(fields.get("type"))
     message = _text(fields.get("message")) or f"{program!r} reported an error without a message"
-    details = dict(_dict(fields.get("details")), exit_code=completed.returncode)
+    details = dict(object_in(fields.get("details")), exit_code=completed.returncode)
     if kind is None:
         details["reported"] = error
     retryable = fields.get("retryable")
@@ -297,22 +285,12 @@ def _reported(program: str, error: Any, completed: Completed) -> AgentError:
         retryable=retryable,
         hint=_text(fields.get("hint")) or None,
         details=details,
-        retry_after=_seconds(fields.get("retry_after")),
+        retry_after=number_in(fields.get("retry_after")),
     )
 
 
 def _text(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
-
-
-def _dict(value: Any) -> JsonObject:
-    return value if isinstance(value, dict) else {}
-
-
-def _seconds(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value < math.inf else None
 
 
 def _error_type(name: object) -> ErrorType | None:
@@ -328,9 +306,7 @@ def _warnings(completed: Completed, program: str) -> list[str]:
         for name, output in (("stdout", completed.stdout), ("stderr", completed.stderr))
         if output.truncated
     ]
-    if completed.leftovers:
-        found.append(f"{program!r} left {completed.leftovers} processes behind; they were ended")
-    return found
+    return [*found, *leftovers(completed.leftovers, program)]
 
 
 def build(options: BackendOptions) -> CommandBackend:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from dispatch_runner.cache.digests import Uncacheable
 from dispatch_runner.cache.entries import Entry
@@ -104,7 +104,8 @@ class Caching:
         await self._inner.run(start)
         if start.outcome.status is not TaskStatus.SUCCESS:
             return
-        refusal = await to_thread.run_sync(self._keep, start, work)
+        with CancelScope(shield=True):  # it is a success, whatever is cancelled now
+            refusal = await to_thread.run_sync(self._keep, start, work)
         self._tell(start, "not_stored" if refusal else "stored", work.key, refusal or "")
 
     # -- looking ------------------------------------------------------------------------------
@@ -112,8 +113,10 @@ class Caching:
     def _find(self, start: Start) -> Found:
         try:
             work = self._work(start)
-        except (Uncacheable, OSError) as error:
+        except Uncacheable as error:
             return Found(None, None, str(error))
+        except Exception as error:  # noqa: BLE001 - a role of a package; without it, the task would run
+            return Found(None, None, f"what it depends on cannot be told: {_shown(error)}")
         if not self._reads:
             return Found(work, None, "--refresh: nothing was looked for")
         entry = self._store.entry(work.key)
@@ -181,8 +184,8 @@ class Caching:
             return str(error)
         except OSError as error:
             return f"the cache cannot be written: {error.strerror or error}"
-        except (TypeError, ValueError, RecursionError) as error:
-            return f"it cannot be written as JSON: {error}"
+        except Exception as error:  # noqa: BLE001 - the task has succeeded all the same
+            return f"it cannot be kept: {_shown(error)}"
         return None
 
     def _entry(self, start: Start, work: Work) -> tuple[Entry, dict[str, bytes]]:
@@ -232,6 +235,10 @@ class Caching:
 def _task(start: Start) -> str:
     """By which a later run of the same task knows this one, whatever it depends on."""
     return f"{start.job.agent.name} {start.job.task.task_id}"
+
+
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _resolved(path: str) -> str:

@@ -1,16 +1,19 @@
 """Digests of values and of what lies in the file system."""
 
+import glob
 import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
+
+from dispatch_runner.paths import identity, is_glob
 
 LARGE_BYTES = 64 << 20
 """A larger file is told by its size and its time, not by its content."""
 MOST_FILES, MOST_BYTES = 10_000, 256 << 20
-"""In a folder."""
+"""In a folder, or found by a glob."""
 MISSING = "missing"
 PASSED_OVER = frozenset({".git", "__pycache__"})
 """Folders that hold nothing that is read as a source."""
@@ -66,6 +69,26 @@ def file_digest(path: str) -> str:
         while chunk := file.read(_CHUNK):
             seen.update(chunk)
     return seen.hexdigest()
+
+
+def expanded(paths: Iterable[str]) -> list[str]:
+    """Absolute paths, resolved, and in the place of globs the files that they find; sorted."""
+    found: set[str] = set()
+    for each in paths:
+        if not is_glob(each):
+            found.add(identity(each))
+            continue
+        names = glob.iglob(each, recursive=True, include_hidden=True)
+        for path in map(identity, filter(os.path.isfile, names)):
+            found.add(path)
+            if len(found) > MOST_FILES:
+                raise Uncacheable(f"{each!r} finds more than {MOST_FILES} files")
+    return sorted(found)
+
+
+def files_of(pattern: str, besides: Container[str]) -> dict[str, str]:
+    """Digests of what lies at a path, or of the files that a glob finds. Raises `Uncacheable`."""
+    return {path: digest_at(path) for path in expanded([pattern]) if path not in besides}
 
 
 def _of_folder(folder: str) -> str:

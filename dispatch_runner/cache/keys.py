@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dispatch_runner.cache.digests import Uncacheable, digest, digest_at
+from dispatch_runner.cache.digests import Uncacheable, digest, digest_at, files_of
 from dispatch_runner.paths import identity, is_glob
 from dispatch_runner.protocols import CacheableRole
 from dispatch_runner.settings.backend_options import BackendOptions
@@ -65,7 +65,7 @@ class Keys(NamedTuple):
             "tools": ", ".join(role.missing_tools()),
             "backend": job.agent.backend.name,
             "folder": str(self.folder),
-            **self._definition(job),
+            **self._definition(job, writes),
             **{f"input/{name}": digest(each) for name, each in value.items()},
             **{f"result of {name}": digest(each) for name, each in dependencies.items()},
             **{f"check {name}": self._check(name) for name in _checks(job)},
@@ -75,7 +75,7 @@ class Keys(NamedTuple):
                 parts[f"file {path}"] = digest_at(path)
         return parts
 
-    def _definition(self, job: Job) -> Parts:
+    def _definition(self, job: Job, writes: Sequence[str]) -> Parts:
         """What the operator says of the agent; for a program, also what is in its files."""
         backend, parts = job.agent.backend, Parts()
         if backend.name == "command" or not isinstance(job.agent.role, CacheableRole):
@@ -91,6 +91,8 @@ class Keys(NamedTuple):
         for field in fields(BackendOptions):
             if field.name in told and field.name not in NO_EFFECT:
                 parts[f"option {field.name}"] = digest(told[field.name])
+        for pattern in definition.reads:
+            parts[f"reads {pattern}"] = digest(files_of(str(self.folder / pattern), writes))
         for path in self._programs(definition.command or (), definition.cwd):
             parts[f"program {path}"] = digest_at(path)
         return parts

@@ -1,15 +1,14 @@
 """The files that a task produced: found after it ran, and put back when its result is used again."""
 
 import contextlib
-import glob
 import hashlib
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from dispatch_runner.cache.digests import MISSING, Uncacheable, digest_at
-from dispatch_runner.paths import AllowedRoots, identity, is_glob
+from dispatch_runner.cache.digests import MISSING, Uncacheable, digest_at, expanded
+from dispatch_runner.paths import AllowedRoots, identity
 
 MOST_FILES = 1_000
 MOST_BYTES = 64 << 20
@@ -43,7 +42,10 @@ class Stale(Exception):
 
 def snapshot(declared: Iterable[str]) -> dict[str, str]:
     """Digest by resolved path of every file that is declared: paths and globs. Raises `Uncacheable`."""
-    return {path: digest_at(path) for path in _expanded(declared)}
+    paths = expanded(declared)
+    if len(paths) > MOST_FILES:
+        raise Uncacheable(f"it declares more than {MOST_FILES} files")
+    return {path: digest_at(path) for path in paths}
 
 
 def collect(
@@ -58,7 +60,7 @@ def collect(
     files: list[Produced] = []
     contents: dict[str, bytes] = {}
     size = 0
-    for path in sorted({*map(identity, claimed), *_expanded(declared), *before}):
+    for path in sorted({*map(identity, claimed), *expanded(declared), *before}):
         then, now, mode = before.get(path, MISSING), digest_at(path), 0
         if now != then:
             content, mode = _content(path, roots)
@@ -114,20 +116,6 @@ def put_back(
         if digest_at(file.path) != file.after:
             raise Stale(f"{file.path!r} changed while it was put back")
     return [file.path for file in missing]
-
-
-def _expanded(declared: Iterable[str]) -> list[str]:
-    """Resolved paths: those declared, and the files that the globs among them find."""
-    paths: set[str] = set()
-    for each in declared:
-        if is_glob(each):
-            found = glob.glob(each, recursive=True, include_hidden=True)
-            paths |= {identity(path) for path in found if os.path.isfile(path)}
-        else:
-            paths.add(identity(each))
-        if len(paths) > MOST_FILES:
-            raise Uncacheable(f"it declares more than {MOST_FILES} files")
-    return sorted(paths)
 
 
 def _content(path: str, roots: AllowedRoots) -> tuple[bytes, int]:

@@ -5,11 +5,12 @@
     tasks/DIGEST    what the last results of a task depended on, to explain a miss
     size            bytes of all of these, kept up by whoever holds `lock`
 
-A file's time is when it was last used. Nothing is ever waited for but `lock`, which is held for
-moments; a reader needs none, since whatever it finds is judged by its digest.
+A file's time is when it was last used. Nothing is waited for but `lock`, and that not for long; a
+reader needs none, since whatever it finds is judged by its digest.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -31,8 +32,8 @@ from dispatch_runner.cache.folder import TEMPORARY, CacheUnusableError, Kept, Pr
 KNOWN_PER_TASK = 5
 AFTER_PRUNING = 0.9
 """Of the size that is allowed: so that not every further result prunes again."""
-FOLDERS = ("entries", "files", "tasks")
 _HALF_WRITTEN_SECONDS = 3_600.0
+_LOCK_PAUSE = 0.01
 _LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -58,19 +59,33 @@ class CacheInfo(NamedTuple):
 class Store:
     """The cache in one folder. For any number of threads and processes."""
 
-    def __init__(self, folder: Path, max_bytes: int, now: Callable[[], float] = time.time) -> None:
-        """Raises `CacheUnusableError`."""
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        *,
+        now: Callable[[], float] = time.time,
+        patience: float = 1.0,
+    ) -> None:
+        """Raises `CacheUnusableError`.
+
+        Args:
+            folder: made if need be, for this user alone.
+            max_bytes: more than that is pruned when something is added.
+            now: seconds since 1970.
+            patience: most seconds to wait for another process.
+        """
         self.folder = folder
         self._max_bytes = max_bytes
         self._now = now
+        self._patience = patience
         self._root = PrivateFolder.open(folder)
-        try:
-            self._entries, self._files, self._tasks = map(self._root.below, FOLDERS)
-        except OSError as error:
-            self._root.close()
-            raise CacheUnusableError(
-                f"cannot use the cache in '{folder}': {error.strerror}"
-            ) from error
+        with contextlib.ExitStack() as opened:
+            opened.callback(self._root.close)
+            self._entries = self._below("entries", opened)
+            self._files = self._below("files", opened)
+            self._tasks = self._below("tasks", opened)
+            self._opened = opened.pop_all()
 
     def entry(self, key: str) -> Entry | None:
         """The result of that key, which now counts as used; null: none, or a damaged one."""
@@ -104,9 +119,10 @@ class Store:
         others = [known for known in self.known(task) if known.key != entry.key]
         known = write_known([entry.known(), *others][:KNOWN_PER_TASK])
         grown += self._tasks.write(_task_name(task), known)
-        with self._exclusive():
-            size = self._counted(grown)
-            if size > self._max_bytes:
+        with self._exclusive() as held:
+            if not held:
+                self._root.remove("size")  # whoever comes next counts anew
+            elif (size := self._counted(grown)) > self._max_bytes:
                 self._prune(int(self._max_bytes * AFTER_PRUNING), None)
             else:
                 self._set_size(size)
@@ -114,7 +130,9 @@ class Store:
     def prune(self, max_bytes: int | None = None, older_than: float | None = None) -> Removed:
         """Removes what was not used for `older_than` seconds, then what was used least lately, until
         `max_bytes` are kept. Raises `OSError`."""
-        with self._exclusive():
+        with self._exclusive() as held:
+            if not held:
+                raise OSError(errno.EAGAIN, "another process is pruning it")
             return self._prune(max_bytes, older_than)
 
     def info(self) -> CacheInfo:
@@ -129,8 +147,18 @@ class Store:
         )
 
     def close(self) -> None:
-        for folder in (self._entries, self._files, self._tasks, self._root):
-            folder.close()
+        """Lets go of the folder."""
+        self._opened.close()
+
+    def _below(self, name: str, opened: contextlib.ExitStack) -> PrivateFolder:
+        try:
+            below = self._root.below(name)
+        except OSError as error:
+            raise CacheUnusableError(
+                f"cannot use the cache in '{self.folder}': '{name}': {error.strerror}"
+            ) from error
+        opened.callback(below.close)
+        return below
 
     def _prune(self, max_bytes: int | None, older_than: float | None) -> Removed:
         found = sorted(self._all(), key=lambda pair: pair[1].used_at)
@@ -157,12 +185,15 @@ class Store:
                 yield folder, file
 
     @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """While no other process counts or prunes."""
+    def _exclusive(self) -> Iterator[bool]:
+        """While no other process counts or prunes; false when one does so for too long: it may be
+        suspended."""
         descriptor = os.open("lock", _LOCK, 0o600, dir_fd=self._root.descriptor)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            deadline = time.monotonic() + self._patience
+            while not (held := _try_lock(descriptor)) and time.monotonic() < deadline:
+                time.sleep(_LOCK_PAUSE)
+            yield held
         finally:
             os.close(descriptor)
 
@@ -175,6 +206,14 @@ class Store:
 
     def _set_size(self, size: int) -> None:
         self._root.write("size", b"%d" % size)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _task_name(task: str) -> str:

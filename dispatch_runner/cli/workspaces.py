@@ -73,7 +73,7 @@ def _is_meant(each: Leftover, dispatch: str | None) -> bool:
 def _would_go(each: Leftover, force: bool) -> bool:
     if each.state in {"running", "in use"}:
         return False
-    return force or (each.state == "merged" and not each.uncommitted)
+    return force or each.state == "merged"
 
 
 def _name(each: Leftover) -> str:

@@ -92,7 +92,7 @@ def prepare(
         agents=operator.registry,
         roots=operator.roots,
         limits={name: limit.capacity for name, limit in operator.settings.limits.items()},
-        checks=operator.settings.checks,
+        checks={name: each.command for name, each in operator.settings.checks.items()},
         cost_limited=operator.settings.max_cost_usd is not None,
         unknown_cost_is_free=operator.settings.allow_unknown_cost,
         problems=document.problems,

@@ -1,11 +1,15 @@
 """The rounds of one attempt: ask, verify, check; feed a failure back to an agent that can mend it."""
 
+import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from dispatch_runner.errors import AgentError
-from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget
 from dispatch_runner.protocols import Agent, AgentCall, Answer, Backend, Checks, Repair
 
@@ -20,6 +24,14 @@ QUOTED_LIMIT = 400
 
 NOT_TOLD = frozenset({"duration_ms", "rejected_file"})
 """Details that an agent is not told: the same failure has others each time."""
+
+EVIDENCE = frozenset({"stdout", "stderr", "exit_code"})
+"""What the agent's own program printed, which it is not told either; what a check printed it is."""
+
+PASSING = re.compile(
+    r"\d+(?:\.\d+)?(?= ?(?:ms|us|s|sec|seconds?)\b)|\b\d\d:\d\d:\d\d(?:[.,]\d+)?|\b0x[0-9a-fA-F]+"
+)
+"""Durations, times of day and addresses: they differ each time, also where the failure is the same."""
 
 
 class Asking:
@@ -61,24 +73,50 @@ class Asking:
                 mendable = error.type in MENDABLE and backend.repairs
                 if mendable and done:
                     error.details["repair_rounds"] = done
-                if not mendable or done >= self._agent.repair_rounds or failure == told:
+                same = told is not None and PASSING.sub("", failure) == PASSING.sub("", told)
+                if not mendable or done >= self._agent.repair_rounds or same:
                     raise
                 told = failure
                 session = last[0].session if last else error.session
                 call.repair = Repair(done + 1, failure, last[0].output if last else None, session)
-                call.log.tell("repair", round=done + 1, type=error.type, failure=failure)
+                call.log.tell(
+                    "repair",
+                    round=done + 1,
+                    type=error.type,
+                    failure=failure,
+                    usage=_shown(call.meter.usage),
+                )
 
     async def _round(self, backend: Backend, call: AgentCall, last: list[Answer]) -> Answer:
         role = self._agent.role
         call.budget = self._allowance() if self._allowance is not None else None
+        call.undo.clear()
         answer = await backend.answer(role, call)
         last.append(answer)
         answer = await role.verify(call, answer)
-        if answer.output is not call.input:  # an echo of the input claims nothing
-            require_work(answer, call.workspace)
-        if self._names and self._checks is not None:
-            await self._checks.check(self._names, call, answer)
+        try:
+            if answer.output is not call.input:  # an echo of the input claims nothing
+                require_work(answer, call.workspace)
+            if self._names and self._checks is not None:
+                await self._checks.check(self._names, call, answer)
+        except BaseException:  # a cancellation, too: what is not a success is not left in place
+            await _take_back(call)
+            raise
         return answer
+
+
+async def _take_back(call: AgentCall) -> None:
+    if not call.undo:
+        return
+    from anyio import to_thread  # only refused answers pay for it
+
+    with anyio.CancelScope(shield=True):
+        for undo in reversed(call.undo):
+            await to_thread.run_sync(undo)
+
+
+def _shown(usage: Usage | None) -> JsonObject | None:
+    return None if usage is None else asdict(usage)
 
 
 def failure_text(error: AgentError) -> str:
@@ -86,7 +124,9 @@ def failure_text(error: AgentError) -> str:
     lines = [error.message]
     if error.hint:
         lines.append(f"Hint: {error.hint}")
-    lines += _facts(error.details, "")
+    checked = error.type is ErrorType.CHECK_FAILED
+    told = error.details.items()
+    lines += _facts({name: v for name, v in told if checked or name not in EVIDENCE}, "")
     text = "\n".join(lines)
     return text if len(text) <= FAILURE_LIMIT else text[:FAILURE_LIMIT] + "\n[... cut]"
 

@@ -6,7 +6,14 @@ import anyio
 
 from dispatch_runner.clock import Clock
 from dispatch_runner.engine.asking import Asking
-from dispatch_runner.engine.runner import Desk, Job, Outcome, Start, Surroundings
+from dispatch_runner.engine.runner import (
+    THROTTLES,
+    Desk,
+    Job,
+    Outcome,
+    Start,
+    Surroundings,
+)
 from dispatch_runner.errors import AgentError, RecordError
 from dispatch_runner.models import ErrorType, JsonObject, TaskError, TaskStatus, Usage
 from dispatch_runner.models.trace import Attempt, TraceEvent
@@ -24,6 +31,8 @@ from dispatch_runner.references import resolve
 
 PATIENCE_WITH_TOOLS = 5.0
 """How much longer an agent may be silent while a tool of its runs."""
+LONGEST_WAIT_SECONDS = 600.0
+"""A provider that wants a longer wait before the next call has no quota left: that rate does not pass."""
 PULSE_SHARE = 0.01
 """Within so much of the time that it may be silent, two signs of life count as one."""
 
@@ -144,7 +153,12 @@ async def _first_that_answers(start: Start, asking: Asking, call: AgentCall) -> 
             fail_with(outcome, error)
             start.desk.heard(outcome)
             outcome.error = None
-    return _marked(await _ask(last, start, asking, call), last, passed_over)
+    try:
+        return _marked(await _ask(last, start, asking, call), last, passed_over)
+    except AgentError as error:
+        error.message += f"; before that, {'; '.join(passed_over)}"
+        error.details["passed_over"] = list(passed_over)
+        raise
 
 
 def _marked(answer: Answer, backend: Backend, passed_over: list[str]) -> Answer:
@@ -200,10 +214,10 @@ class Watch(Meter):
         """Why the attempt was ended."""
         if self._overspent is not None:
             return AgentError(ErrorType.BUDGET_EXCEEDED, self._overspent)
-        doing = "while a tool of it ran" if self._working else "from it"
+        doing = " while a tool of it ran" if self._working else ""
         return AgentError(
             ErrorType.STALLED,
-            f"nothing was heard for {self._patience():g} s {doing}",
+            f"nothing was heard from it for {self._patience():g} s{doing}",
             hint="raise stall_seconds of the agent if it may be silent for longer",
             details={"stall_seconds": self._stall_seconds, "tool_ran": self._working},
         )
@@ -214,6 +228,10 @@ class Watch(Meter):
 
 def fail_with(outcome: Outcome, error: AgentError) -> None:
     """The outcome of an attempt that an agent's error ended."""
+    wait = error.retry_after or 0.0
+    if outcome.provider is not None and error.type in THROTTLES and wait > LONGEST_WAIT_SECONDS:
+        error.exhausted = True
+        error.resets_at = error.resets_at or Clock().wall() + wait
     value = error.as_value()
     if error.resets_at is not None and math.isfinite(error.resets_at):
         value.details = {**value.details, "resets_at": error.resets_at}

@@ -14,9 +14,9 @@ import anyio
 from dispatch_runner.events import AttemptFailed, Observer
 from dispatch_runner.models import ErrorType, JsonObject, Task, TaskError, TaskStatus, Usage
 from dispatch_runner.models.budget import Budget
+from dispatch_runner.models.request import Workspace
 from dispatch_runner.models.trace import Attempt, McpCall, TraceEvent
 from dispatch_runner.paths import AllowedRoots
-from dispatch_runner.models.request import Workspace
 from dispatch_runner.protocols import Agent, Backend, Checks, NoTools, Place, Tools
 
 BACKOFF_FIRST_SECONDS = 1.0

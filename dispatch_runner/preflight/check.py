@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import NamedTuple
 
 from dispatch_runner.models import Config, JsonObject, Request
@@ -43,7 +44,7 @@ def check(
     limits: Mapping[str, int | None],
     problems: Problems | None = None,
     known: Mapping[str, Sequence[str]] | None = None,
-    checks: Collection[str] = (),
+    checks: Mapping[str, Sequence[str]] = MappingProxyType({}),
     cost_limited: bool = False,
     unknown_cost_is_free: bool = False,
 ) -> Checked:
@@ -58,7 +59,7 @@ def check(
         problems: what was found wrong before; the answer includes it.
         known: tasks of the same dispatch that came earlier, with their dependencies; the new ones
             may depend on them and refer to them.
-        checks: names of the acceptance checks that the operator defined.
+        checks: the command of each acceptance check that the operator defined.
         cost_limited: whether the operator set a budget in USD.
         unknown_cost_is_free: whether agents may run under one whose cost will not be known.
 
@@ -78,7 +79,7 @@ def check(
         Relations(entries, known or {}, problems).check()
         check_agents(entries, agents, roots, problems)
         check_limits(entries, limits, problems)
-        check_checks(entries, checks, problems)
+        check_checks(entries, checks, agents, problems)
         if not unknown_cost_is_free:
             limited = cost_limited or config.max_cost_usd is not None
             check_costs(entries, agents, limited, problems)

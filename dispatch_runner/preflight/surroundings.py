@@ -1,6 +1,6 @@
 """Checks against what the operator defined: agents, limits, allowed folders."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from dispatch_runner.models import JsonObject
 from dispatch_runner.paths import AllowedRoots
@@ -65,17 +65,59 @@ def check_costs(
                 break
 
 
-def check_checks(entries: Sequence[Entry], checks: Collection[str], problems: Problems) -> None:
-    """Adds checks that the operator did not define."""
+def check_checks(
+    entries: Sequence[Entry],
+    checks: Mapping[str, Sequence[str]],
+    agents: Agents,
+    problems: Problems,
+) -> None:
+    """Adds checks that the operator did not define, and those whose program is not here (once each):
+    they would be missed only when the agent's work has been paid for.
+
+    Args:
+        entries: the tasks.
+        checks: the command of each check.
+        agents: the registry; an agent has checks of its own.
+        problems: what is found.
+    """
+    told: set[str] = set()
     for entry in entries:
         for at, name in enumerate(entry.fields.get("checks") or ()):
+            place = ("tasks", entry.index, "checks", at)
             if name in checks:
+                _check_program(name, checks[name][0], place, told, entry, problems)
                 continue
             known = f"checks are: {listed(sorted(checks))}" if checks else "no checks are defined"
             hint = problems.suggest(name, checks) or known
-            place = ("tasks", entry.index, "checks", at)
             message = f"there is no check {quote(name)}"
             problems.add("unknown_check", place, message, hint, entry.task_id)
+        wanted = entry.fields.get("agent") if checks else None
+        agent = agents.get(wanted) if isinstance(wanted, str) else None
+        for name in agent.checks if agent else ():
+            place = ("tasks", entry.index, "agent")
+            _check_program(name, checks[name][0], place, told, entry, problems)
+
+
+def _check_program(
+    name: str,
+    program: str,
+    place: Sequence[str | int],
+    told: set[str],
+    entry: Entry,
+    problems: Problems,
+) -> None:
+    """A path is not looked at: a task may make what is there."""
+    if name in told:
+        return
+    told.add(name)
+    from shutil import which  # only requests with checks pay for it
+
+    if "/" not in program and which(program) is None:
+        message = (
+            f"check {quote(name)} cannot run here: program {quote(program)} was not found on PATH"
+        )
+        hint = f"install it, or correct the command of [checks.{name}]"
+        problems.add("check_unavailable", place, message, hint, entry.task_id)
 
 
 def check_limits(

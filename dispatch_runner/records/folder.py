@@ -67,6 +67,13 @@ class Folder:
         fd = os.open(name, OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=self.fd)
         return Folder(os.path.join(self.path, name), fd)
 
+    def has_moved(self) -> bool:
+        """Whether it is not at its path any more: it was renamed, or something else is there."""
+        try:
+            return not os.path.samestat(os.stat(self.path), os.fstat(self.fd))
+        except OSError:
+            return True
+
     def path_of(self, name: str) -> str:
         return f"{self.path}/{name}"
 

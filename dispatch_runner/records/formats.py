@@ -79,6 +79,9 @@ _PLACED = re.compile(
 )
 """What follows a flag, stands in a URL, or in a `.netrc`."""
 
+_CUT = re.compile(r"(?<![\w+=.~-])[\w+=.~-]{20,}+(?:(?<=\.{3})|[\"']\.{3})")
+"""Half a token is not known by its form: of a word that a message cuts with `...` nothing is shown."""
+
 _COOKIES = re.compile(r"(?i:\bcookie)[\"'\\]{0,4}[ \t]*:[ \t]*[\"'\\]{0,4}([^\n\"'\\]{8,8192})")
 _COOKIE = re.compile(r"[\w.-]{1,64}=([^;\s]{16,})")
 
@@ -109,6 +112,9 @@ def _values(text: str, start: int, end: int) -> Iterator[Span]:
             if _is_likely(value):
                 found = match.start("value")
                 yield found, found + len(value), "secret"
+    for match in _CUT.finditer(text, start, end):
+        if any(c.isdigit() for c in match[0]) and any(c.isalpha() for c in match[0]):
+            yield (*match.span(), "cut")
     for header in _COOKIES.finditer(text, start, end):
         for cookie in _COOKIE.finditer(text, *header.span(1)):
             yield (*cookie.span(1), "cookie")

@@ -205,6 +205,8 @@ class Recorder:
             RecordError: they could not be written.
         """
         self._complete(result)
+        if self._folder.has_moved():
+            result.warnings.append(_MOVED.format(self.run_folder))
         document = _document(result)
         durable = self._background.durable
         if self._journal.reserve is not None:
@@ -323,6 +325,9 @@ class Recorder:
     def _write_index(self, *, sync: bool = False) -> None:
         write_index(self._parent, self._folder, self._index, sync=sync)
         self._index_written = self._clock.monotonic()
+
+
+_MOVED = "'{}' was moved while tasks ran: its files are not where this document says"
 
 
 class _Opening:

@@ -136,6 +136,9 @@ class AgentSettings(Model):
     """Acceptance checks of every task of this agent, by name."""
     cache: bool | None = None
     """Whether results of the same work are used again."""
+    reads: list[Text] = []
+    """Files, folders, or globs of files, below the working directory, that its answers depend on
+    besides what its input names: for the cache."""
     workspace: Workspace | None = None
     """Where its tasks work."""
     max_memory_mb: Amount | None = None

@@ -56,12 +56,13 @@ async def _of_branch(repository: Repository, tip: str, branch: str, used: str) -
     tree = None if folder is None else await left_tree(repository, folder, branch)
     if not name:
         dispatch = dispatch.removesuffix(MERGED_SUFFIX)
-    state: State = "merged" if await _is_merged(repository, tip, branch, dispatch) else "unmerged"
+    uncommitted = tree is not None and await _has_changes(repository, tree)
+    merged = not uncommitted and await _is_merged(repository, tip, branch, dispatch)
+    state: State = "merged" if merged else "unmerged"
     if is_held(repository, dispatch):
         state = "running"
     elif used and Path(used) != folder:
         state = "in use"
-    uncommitted = tree is not None and await _has_changes(repository, tree)
     task_id = unquoted(name.partition("+")[0]) if name else None
     where = str(folder) if tree is not None else None
     return Leftover(dispatch, task_id, branch, where, state, uncommitted, tip)
@@ -130,8 +131,7 @@ async def _commit(repository: Repository, each: Leftover) -> None:
         return
     saved = await repository.save(tree, lambda: "What was left in the worktree\n")
     each.uncommitted = False
-    if saved.tip != each.tip or saved.unsaved:
-        each.tip, each.state = saved.tip, "unmerged"
+    each.tip = saved.tip
 
 
 async def _remove(repository: Repository, each: Leftover) -> None:

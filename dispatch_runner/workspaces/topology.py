@@ -35,7 +35,7 @@ async def merge_dispatch(worktrees: Worktrees, check: Check | None) -> Merge:
     repository, base = await worktrees.prepared()
     ref = f"refs/heads/{merged_branch(worktrees.dispatch)}"
     before = await repository.git.commit_of(ref)
-    merging = Merging(repository, worktrees.works, check)
+    merging = Merging(repository, worktrees.in_order(), check)
     commit = await merging.run(before or base, f"{worktrees.dispatch}/{CHECK_NAME}")
     report = merging.report
     if commit != (before or base):

@@ -237,6 +237,10 @@ class Worktrees:
         async with repository.exclusive():
             await repository.delete_branch(work.branch, work.tip)
 
+    def in_order(self) -> dict[str, Work]:
+        """What all tasks have done, in the order in which the tasks were added."""
+        return {name: self.works[name] for name in self._tasks if name in self.works}
+
     # -- the end -------------------------------------------------------------------------------
 
     async def retire(self, works: Sequence[Work]) -> None:

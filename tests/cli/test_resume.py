@@ -1,7 +1,6 @@
 """`resume` as a caller meets it: documents, exit codes, what is refused, and who holds what."""
 
 import json
-import os
 import signal
 from pathlib import Path
 
@@ -200,7 +199,7 @@ def test_other_settings_are_refused(gate):
 
 def test_damaged_records_are_our_fault_and_nothing_starts(gate):
     name = killed(gate)
-    os.unlink(gate.cli.folder / "traces" / name / "events.ndjson")
+    (gate.cli.folder / "traces" / name / "events.ndjson").unlink()
     ran = gate.resume()
     assert (ran.code, ran.codes) == (3, ["record_error"])
     assert gate.runs() == 1

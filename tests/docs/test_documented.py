@@ -217,6 +217,7 @@ def fields(schema: str, *definitions: str) -> set[str]:
     [
         ("Request", "request", ("Task", "Config")),
         ("Result", "result", ("Result", "TaskResult", "Summary", "Usage", "TaskError")),
+        ("Result", "result", ("Merge", "MergeConflict", "FailedCheck", "LeftOut")),
         ("Rejection", "result", ("Rejection", "Problem")),
         ("Index", "index", ("IndexEntry",)),
         ("Trace", "trace", ("Attempt", "McpCall", "TraceEvent")),
@@ -250,6 +251,7 @@ def test_every_backend_is_documented() -> None:
         ("`[agents.NAME]`", "AgentSettings"),
         ("`[limits.NAME]`", "LimitSettings"),
         ("`[checks.NAME]`", "CheckSettings"),
+        ("`[workspaces]`", "WorkspaceSettings"),
         ("`[cache]`", "CacheSettings"),
         ("`[mcp]`", "McpTables"),
         ("`[mcp.servers.NAME]`", "McpServerSettings"),

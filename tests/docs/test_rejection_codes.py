@@ -71,12 +71,14 @@ PROVOCATIONS: dict[str, bytes] = {
     "agent_unavailable": tasks({"agent": "gone"}),
     "unknown_limit": tasks({"resources": {"gpu": 1}}),
     "unknown_check": tasks({"checks": ["tests"]}),
+    "check_unavailable": tasks({"checks": ["gone"]}),
     "unknown_cost": tasks({"agent": "coder", "input_data": CONTRACT, "max_cost_usd": 1}),
     "over_capacity": tasks({"resources": {"model": 5}}),
     "path_not_absolute": debug("api.py"),
     "path_outside_roots": debug("/etc/hosts"),
     "path_too_long": debug("/tmp/" + "x" * 300),
     "path_not_text": debug("/tmp/a\0b"),
+    "no_worktree": tasks({"workspace": "worktree"}),
 }
 """For every code of a request a document that is refused with it."""
 
@@ -87,6 +89,9 @@ command = ["./there-is-no-such-program"]
 [agents.coder]
 backend = "acp"
 command = ["true"]
+
+[checks.gone]
+command = ["there-is-no-such-program"]
 
 [limits.model]
 capacity = 4

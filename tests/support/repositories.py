@@ -50,7 +50,9 @@ class Repo:
 
     def branches(self) -> list[str]:
         """Those of dispatches, without what all have in common."""
-        listed = self.git("for-each-ref", "--format=%(refname:lstrip=3)", "refs/heads/dispatch-runner/")
+        listed = self.git(
+            "for-each-ref", "--format=%(refname:lstrip=3)", "refs/heads/dispatch-runner/"
+        )
         return listed.splitlines()
 
     def show(self, name: str, path: str) -> str:

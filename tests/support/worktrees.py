@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from support.repositories import ENVIRON, Repo
 
 from dispatch_runner.clock import Clock
 from dispatch_runner.engine.attempt import Attempting
-from dispatch_runner.engine.executor import Executor
+from dispatch_runner.engine.executor import NOTHING_KNOWN, Executor
 from dispatch_runner.engine.runner import Job, Retrying, Surroundings
 from dispatch_runner.events import TaskFinished
 from dispatch_runner.models import Task, TaskResult
@@ -21,6 +20,7 @@ from dispatch_runner.testing import scripted_agent
 from dispatch_runner.workspaces.runner import InWorkspace
 from dispatch_runner.workspaces.topology import Check, merge_dispatch
 from dispatch_runner.workspaces.worktrees import Worktrees
+from support.repositories import ENVIRON, Repo
 
 Doing = Callable[[AgentCall], Any]
 NAME = "dispatch-20251006_120000-1f0c9a52"
@@ -66,10 +66,10 @@ class Bench:
         job = Job(task, scripted_agent("fake", script, writes=writes), seconds, 0)
         self.jobs.append(job._replace(workspace=workspace))
 
-    async def run(self) -> dict[str, TaskResult]:
-        """Runs everything that was added."""
+    async def run(self, known: Mapping[str, TaskResult] = NOTHING_KNOWN) -> dict[str, TaskResult]:
+        """Runs everything that was added; `known` has settled in an earlier process."""
         self.worktrees.add([job.task for job in self.jobs])
-        self.executor.add(self.jobs)
+        self.executor.add(self.jobs, known)
         self.executor.close()
         await self.executor.run()
         return {each.task_id: each for each in self.executor.results()}

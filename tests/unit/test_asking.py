@@ -8,7 +8,7 @@ import pytest
 
 from dispatch_runner.engine.asking import FAILURE_LIMIT, Asking, failure_text
 from dispatch_runner.errors import AgentError
-from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.models.budget import Budget
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import Agent, AgentCall, Answer, Repair, Role
@@ -85,6 +85,67 @@ async def test_the_same_failure_twice_ends_the_rounds() -> None:
     with pytest.raises(AgentError, match="too small"):
         await Asking(agent(backend, rounds=9), None, ()).answer(backend, call())
     assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "asked_times"),
+    [
+        ("1 failed in 0.31s", "1 failed in 0.28s", 2),
+        ("12:00:01,250 no", "12:00:02 no", 2),
+        ("<a at 0x7f01>", "<a at 0x7f02>", 2),
+        ("2 failed in 0.31s", "1 failed in 0.31s", 3),
+    ],
+)
+async def test_a_failure_that_differs_in_times_and_addresses_only_is_the_same(
+    first: str, second: str, asked_times: int
+) -> None:
+    backend, told = counting(3, 3, 3)
+    checks = Checks(first, second, "else")
+    with pytest.raises(AgentError):
+        await Asking(agent(backend), checks, ("c",)).answer(backend, call())
+    assert len(told) == asked_times
+
+
+async def test_a_round_tells_what_was_consumed_until_then() -> None:
+    async def script(asked: AgentCall) -> JsonObject:
+        asked.meter.spend(Usage(100, 20, 0, 1, 0.01))
+        return {"n": 1 if asked.repair is None else 3}
+
+    asked = call()
+    backend = ScriptedBackend(script, repairs=True)
+    await Asking(agent(backend), None, ()).answer(backend, asked)
+    (event,) = asked.log.events
+    assert event.data["usage"] == {
+        "input_tokens": 100, "output_tokens": 20, "cache_read_tokens": 0, "requests": 1,
+        "cost_usd": 0.01,
+    }  # fmt: skip
+
+
+def test_an_agent_is_told_what_a_check_printed_and_not_what_its_own_program_did() -> None:
+    details: JsonObject = {"stdout": "{}", "stderr": "w", "exit_code": 0, "seen": "x"}
+    checked = AgentError(ErrorType.CHECK_FAILED, "no", details=details)
+    assert failure_text(checked) == "no\nstdout: {}\nstderr: w\nexit_code: 0\nseen: x"
+    empty = AgentError(ErrorType.UNVERIFIED, "no", details=details)
+    assert failure_text(empty) == "no\nseen: x"
+
+
+async def test_what_was_put_in_place_is_taken_back_when_the_check_is_cancelled() -> None:
+    undone: list[str] = []
+
+    class Placing(AnyInputRole):
+        async def verify(self, call: AgentCall, answer: Answer) -> Answer:
+            call.undo += [lambda: undone.append("first"), lambda: undone.append("second")]
+            return answer
+
+    class Hanging(Checks):
+        async def check(self, names: Sequence[str], call: AgentCall, answer: Answer) -> None:
+            scope.cancel()
+            await anyio.sleep_forever()
+
+    backend, _ = counting(3)
+    with anyio.CancelScope() as scope:
+        await Asking(Agent("a", Placing(), backend), Hanging(), ("c",)).answer(backend, call())
+    assert undone == ["second", "first"]
 
 
 async def test_a_backend_that_cannot_be_asked_again_is_not() -> None:

@@ -264,6 +264,7 @@ async def test_a_lost_session_is_asked_anew(tmp_path: Path) -> None:
         ("failed_late", ErrorType.CRASHED, True, "reported success and ended with exit code 3"),
         ("bad_flag", ErrorType.UNAVAILABLE, False, "unknown option"),
         ("denied", ErrorType.PERMISSION_DENIED, False, "'Write'"),
+        ("not_offered", ErrorType.PERMISSION_DENIED, False, "'Bash'"),
         ("credit", ErrorType.RATE_LIMITED, False, "Credit balance"),
     ],
 )
@@ -298,6 +299,12 @@ async def test_its_own_retries_slow_the_others_down(tmp_path: Path) -> None:
     assert isinstance(call.meter, WatchedMeter)
     assert call.meter.throttles == [4.0, 4.0]
     assert caught.value.retry_after == 4.0
+
+
+async def test_it_does_not_wait_for_an_hour_itself(tmp_path: Path) -> None:
+    with anyio.fail_after(10):
+        error = await failure("told_to_wait", tmp_path)
+    assert (error.type, error.retry_after) == (ErrorType.RATE_LIMITED, 3600.0)
 
 
 async def test_retries_of_a_lost_connection_slow_nobody_down(tmp_path: Path) -> None:

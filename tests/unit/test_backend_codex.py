@@ -186,6 +186,11 @@ async def test_its_own_retries_for_429_slow_the_provider_down(agent: Agent) -> N
     assert call.meter.throttles == [None]  # type: ignore[attr-defined]
 
 
+async def test_a_refused_key_is_not_tried_five_times_more(agent: Agent) -> None:
+    error, _ = await agent.fails("refused")
+    assert (error.type, error.exhausted) == (ErrorType.AUTH, True)
+
+
 async def test_the_reset_of_a_quota_is_the_next_time_the_clock_shows_it(agent: Agent) -> None:
     error, _ = await agent.fails("quota")
     assert error.resets_at is not None

@@ -302,6 +302,19 @@ async def test_a_task_that_edits_the_file_it_names_hits_when_it_declares_it(benc
     assert bench.answers == ["miss", "stored", "hit", "hit"]
 
 
+async def test_a_success_stays_one_when_the_dispatch_is_cancelled_while_it_is_kept(bench):
+    async def script(call: AgentCall) -> JsonObject:
+        scope.cancel()
+        return {"done": True}
+
+    outcome = None
+    with anyio.CancelScope() as scope:
+        outcome = await bench(script)
+    assert outcome is not None
+    assert outcome.status is TaskStatus.SUCCESS
+    assert bench.answers == ["miss", "stored"]
+
+
 async def test_a_cache_that_cannot_be_written_costs_a_task_nothing(bench):
     async def script(call: AgentCall) -> JsonObject:
         bench.runs += 1
@@ -315,6 +328,19 @@ async def test_a_cache_that_cannot_be_written_costs_a_task_nothing(bench):
     assert outcome.status is TaskStatus.SUCCESS
     assert bench.answers == ["miss", "not_stored"]
     assert bench.reason.startswith("the cache cannot be written")
+
+
+async def test_a_role_that_cannot_say_what_it_depends_on_is_asked_all_the_same(bench):
+    class Broken(AnyInputRole):
+        version = "1"
+
+        def reads(self, value):
+            raise KeyError("path")
+
+    agent = Agent("fake", Broken(), ScriptedBackend(bench.script))
+    assert (await bench(agent=agent)).status is TaskStatus.SUCCESS
+    assert bench.answers == ["skipped"]
+    assert "KeyError" in bench.reason
 
 
 async def test_an_output_that_is_no_json_is_not_kept(bench):

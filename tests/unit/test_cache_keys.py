@@ -7,6 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from dispatch_runner.agents.coder.role import CoderRole
+from dispatch_runner.agents.debug.role import DebugRole
+from dispatch_runner.agents.markdown import MarkdownRole
 from dispatch_runner.cache.digests import MISSING, Uncacheable, canonical, digest_at
 from dispatch_runner.cache.entries import Known
 from dispatch_runner.cache.explaining import why_missed
@@ -14,7 +17,7 @@ from dispatch_runner.cache.keys import Keys, key_of
 from dispatch_runner.engine.runner import Job
 from dispatch_runner.models import Task
 from dispatch_runner.paths import AllowedRoots
-from dispatch_runner.protocols import Agent
+from dispatch_runner.protocols import Agent, CacheableRole
 from dispatch_runner.settings.schema import AgentSettings, CheckSettings
 from dispatch_runner.testing import AnyInputRole, ScriptedBackend, scripted_agent
 
@@ -308,3 +311,51 @@ def test_an_explanation_is_bounded():
     parts = {f"part {number}": "1" for number in range(30)}
     told = why_missed(parts, "k", [known("x", **dict.fromkeys(parts, "2"))])
     assert told.endswith("and 22 more")
+
+
+def test_our_own_roles_say_what_they_depend_on():
+    coder, debug = CoderRole(), DebugRole()
+    assert isinstance(coder, CacheableRole)
+    assert isinstance(debug, CacheableRole)
+    assert coder.reads({"context_files": ["/a"], "output_path": "/b"}) == ["/a"]
+    assert debug.reads({"affected_files": ["/a", "/b"]}) == ["/a", "/b"]
+    assert "prompt" in coder.version
+    assert "ruff" in debug.version
+
+
+@pytest.mark.parametrize("tests", [{"test_paths": ["/t"]}, {"test_command": "unit"}])
+def test_an_analysis_that_runs_tests_depends_on_more_than_can_be_named(tests):
+    assert DebugRole().reads({"affected_files": ["/a"], **tests}) is None
+
+
+def test_everything_that_an_agent_file_says_makes_another_version():
+    made = [
+        MarkdownRole("a", "", "do this"),
+        MarkdownRole("a", "", "do that"),
+        MarkdownRole("a", "", "do this", ("Read",)),
+        MarkdownRole("a", "", "do this", None, "haiku"),
+    ]
+    assert len({role.version for role in made}) == 4
+    assert made[0].reads({"prompt": "p", "files": ["/a"]}) == ["/a"]
+
+
+def test_what_the_operator_says_an_agent_reads_is_a_part(tmp_path):
+    definition = AgentSettings(command=["true"], reads=["src/**/*.py", "setup.cfg"])
+    (tmp_path / "src/deep").mkdir(parents=True)
+    seen = [key(tmp_path, fake=definition)]
+    for name in ("src/deep/a.py", "setup.cfg"):
+        (tmp_path / name).write_text("1")
+        seen.append(key(tmp_path, fake=definition))
+    (tmp_path / "src/deep/a.py").write_text("2")
+    seen.append(key(tmp_path, fake=definition))
+    (tmp_path / "src/notes.txt").write_text("not read")
+    assert len(set(seen)) == 4
+    assert key(tmp_path, fake=definition) == seen[-1]
+
+
+def test_what_a_task_writes_is_no_part_of_what_its_agent_reads(tmp_path):
+    file = tmp_path / "a.py"
+    made = keys(tmp_path, fake=AgentSettings(command=["true"], reads=["*.py"]))
+    before = made.parts(job(), {}, {}, (str(file),))
+    file.write_text("now")
+    assert made.parts(job(), {}, {}, (str(file),)) == before

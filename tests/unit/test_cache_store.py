@@ -1,5 +1,6 @@
 """The store of results: whole or not there, bounded, private, safe with many processes at once."""
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -207,6 +208,20 @@ def test_what_another_process_is_writing_is_left_until_it_is_old(tmp_path):
         os.utime(path, (moment, moment))
     store.prune(max_bytes=0)
     assert (young.exists(), old.exists()) == (True, False)
+    store.close()
+
+
+def test_a_process_that_holds_the_lock_for_ever_holds_nobody_up(tmp_path):
+    store = Store(tmp_path / "cache", MIB, patience=0.02)
+    store.keep("t", entry(), {})
+    with (store.folder / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        store.keep("t", entry("j" * 64), {})
+        with pytest.raises(OSError, match="another process is pruning it"):
+            store.prune(max_bytes=0)
+    assert store.entry("j" * 64) is not None
+    store.keep("t", entry("i" * 64), {})
+    assert int((store.folder / "size").read_bytes()) == store.info().bytes, "counted anew"
     store.close()
 
 

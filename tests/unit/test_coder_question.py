@@ -15,7 +15,7 @@ from dispatch_runner.engine.asking import Asking
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.paths import AllowedRoots
-from dispatch_runner.protocols import Agent, AgentCall, Answer, PromptedRole, Repair, Role
+from dispatch_runner.protocols import Agent, AgentCall, Answer, PromptedRole, Role
 from dispatch_runner.testing import ScriptedBackend
 
 pytestmark = pytest.mark.anyio
@@ -258,13 +258,35 @@ async def test_a_file_that_a_check_refused_makes_way_for_the_next(tmp_path: Path
     assert Path(output["generated_file"]).read_text() == other
 
 
-async def test_a_file_of_someone_else_is_never_taken_away(tmp_path: Path) -> None:
+async def test_a_file_that_no_round_gets_past_the_check_is_taken_away(tmp_path: Path) -> None:
+    call = call_in(tmp_path)
+    call.output_prefix = tmp_path / "t"
+    other = GOOD.replace("Counts words", "Tallies words")
+    error = await refused(InWords(answer(GOOD), answer(other)), call, Refusing(times=2), rounds=1)
+    assert error.message == "check failed for the 2. time"
+    assert not Path(call.input["output_path"]).exists()
+    assert (tmp_path / "t.rejected.py").read_text() == other
+    assert call.log.events[-1].event == "file_taken_back"
+
+
+async def test_what_a_refused_file_had_replaced_is_put_back(tmp_path: Path) -> None:
+    call = call_in(tmp_path, overwrite=True)
+    path = Path(call.input["output_path"])
+    path.write_text("mine = 1\n")
+    await refused(InWords(answer(GOOD)), call, Refusing(times=1), rounds=0)
+    assert path.read_text() == "mine = 1\n"
+
+
+async def test_a_file_that_was_changed_meanwhile_is_not_taken_away(tmp_path: Path) -> None:
     call = call_in(tmp_path)
     path = Path(call.input["output_path"])
-    await asked(InWords(answer(GOOD)), call)
-    path.write_text("mine = 1\n")
-    call.repair = Repair(1, "a check failed", None, None)
-    ROLE.question(call)
+
+    class Meddling(Refusing):
+        async def check(self, names: Any, call: AgentCall, answer: Answer) -> None:
+            await anyio.Path(path).write_text("mine = 1\n")
+            await super().check(names, call, answer)
+
+    await refused(InWords(answer(GOOD)), call, Meddling(times=1), rounds=0)
     assert path.read_text() == "mine = 1\n"
 
 

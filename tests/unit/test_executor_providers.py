@@ -1,5 +1,6 @@
 """Tasks whose agents share a provider: throttling, quotas, budgets, stalls, fallback, rest."""
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -266,7 +267,7 @@ async def test_silence_ends_an_attempt_and_is_tried_once_more() -> None:
     assert (result.status, result.attempts) == (TaskStatus.ERROR, 2)
     assert result.error is not None
     assert result.error.type is ErrorType.STALLED
-    assert result.error.message == "nothing was heard for 0.02 s from it"
+    assert result.error.message == "nothing was heard from it for 0.02 s"
 
 
 async def test_signs_of_life_and_running_tools_are_waited_for() -> None:
@@ -296,6 +297,41 @@ async def test_another_backend_answers_when_the_first_cannot() -> None:
     assert [result.status.value for result in results.values()] == ["success", "success"]
     assert results["a"].warnings == ["answered by 'scripted': 'scripted' failed: no such key"]
     assert len(second.calls) == 2
+
+
+async def test_when_nobody_can_answer_each_says_why() -> None:
+    async def refuse(call: AgentCall) -> JsonObject:
+        raise AgentError(ErrorType.AUTH, "no such key")
+
+    async def missing(call: AgentCall) -> JsonObject:
+        raise AgentError(ErrorType.UNAVAILABLE, "no such program", retryable=False)
+
+    by = agent(refuse, fallback=(backend(missing, "q"),))
+    error = (await run(executor([]), job("a", by)))["a"].error
+    assert error is not None
+    assert error.message == "no such program; before that, 'scripted' failed: no such key"
+    assert error.details["passed_over"] == ["'scripted' failed: no such key"]
+
+
+@pytest.mark.parametrize(("seconds", "attempts"), [(601.0, 1), (0.01, 2)])
+async def test_a_provider_that_asks_for_a_very_long_wait_has_no_quota_left(
+    seconds: float, attempts: int
+) -> None:
+    async def script(call: AgentCall) -> JsonObject:
+        if call.task_id == "a" and call.attempt == 1:
+            raise AgentError(ErrorType.RATE_LIMITED, "later", retry_after=seconds)
+        return {"done": True}
+
+    by = agent(script)
+    results = await run(executor([], workers=1), job("a", by), job("b", by))
+    first, second = results["a"], results["b"]
+    assert first.attempts == attempts
+    if attempts == 2:
+        assert second.status is TaskStatus.SUCCESS
+        return
+    assert first.error is not None
+    assert first.error.details["resets_at"] == pytest.approx(time.time() + seconds, abs=5)
+    assert second.status is TaskStatus.CANCELLED
 
 
 async def test_a_failure_of_the_work_itself_does_not_go_to_another_backend() -> None:

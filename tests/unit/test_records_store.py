@@ -82,6 +82,7 @@ def test_an_entry_says_how_it_went(traces):
         total_time_ms=1.5,
         task_count=1,
         index_file=str(traces / f"{name}.json"),
+        resumable=False,
     )
 
 

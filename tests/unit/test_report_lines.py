@@ -37,6 +37,7 @@ def test_a_dispatch_from_beginning_to_end(dispatch_events):
         "[0/3]     0ms started   b  coder",
         "[0/3]     0ms retry     a  attempt 1 rate_limited: too many requests; again in 2.0s",
         "[0/3]     0ms held      anthropic  for 2.0s: too many requests",
+        "[0/3]     0ms miss      a  no result of this task is in the cache",
         "[1/3]     0ms ok        a  1.5s",
         "[2/3]     0ms FAILED    b  1.5s  missing_file: file '/x' does not exist",
         "[3/3]     0ms blocked   c  by b",

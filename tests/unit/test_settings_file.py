@@ -101,7 +101,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_tolerated() -> None:
     ("text", "line", "message", "hint"),
     [
         ("[defaults]\nmax_worker = 5", 2, "unknown key 'defaults.max_worker'", "did you mean 'max_workers'?"),
-        ("x = 1", 1, "unknown key 'x'", "known keys: defaults, agents, limits, tests, checks, mcp"),
+        ("x = 1", 1, "unknown key 'x'", "known keys: defaults, agents, limits, tests, checks, cache, workspaces, mcp"),
         ("\n[agent.a]\n", 2, "unknown key 'agent'", "did you mean 'agents'?"),
         ("[defaults]\nretries = 11", 2, "'defaults.retries' should be less than or equal to 10, not 11", None),
         ("[defaults]\nmax_workers = true", 2, "'defaults.max_workers' should be a valid integer, not True", None),

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.repositories import Repo
 
 from dispatch_runner.engine.runner import Job
 from dispatch_runner.models import Task
@@ -15,6 +14,7 @@ from dispatch_runner.workspaces.git import Git, clean_environment
 from dispatch_runner.workspaces.names import BranchNames, quoted, task_branch, unquoted
 from dispatch_runner.workspaces.relocation import Relocation, ScratchPlace, WorktreePlace
 from dispatch_runner.workspaces.scope import declared, outside
+from support.repositories import Repo
 
 HOSTILE = [
     "../x", "..", ".", "a.lock", "-rf", "--help", "a b", "a\nb", "@{u}", "a~1", "x:y", "*", "[", "\\",

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import anyio
 import pytest
-from support.repositories import ENVIRON, Repo
-from support.worktrees import NAME, Bench, writing
 
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.workspaces.git import GitError
 from dispatch_runner.workspaces.leftovers import clean, leftovers
 from dispatch_runner.workspaces.repository import Repository
+from support.repositories import ENVIRON, Repo
+from support.worktrees import NAME, Bench, writing
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +52,9 @@ async def test_the_agent_sees_the_callers_paths_as_its_own(repo, bench):
         seen.update(input=call.input, words=call.description, roots=call.roots.roots)
         return {"text": Path(call.input["file"]).read_text(), "echoed": call.input["file"]}
 
-    bench.task("t", look, input_data={"file": f"{repo.folder}/a.txt"}, description=f"see {repo.folder}")
+    bench.task(
+        "t", look, input_data={"file": f"{repo.folder}/a.txt"}, description=f"see {repo.folder}"
+    )
     result = (await bench.run())["t"]
     assert result.output == {"text": "one\ntwo\nthree\n", "echoed": f"{repo.folder}/a.txt"}
     folder = seen["words"].removeprefix("see ")
@@ -110,7 +112,10 @@ async def test_a_task_begins_with_the_changes_of_all_that_it_depends_on(repo, be
     bench.task("c", lambda call: None, workspace="in_place", dependencies=["a"])
 
     def look(call):
-        return {"a": (call.workspace / "a.txt").read_text(), "b": (call.workspace / "b.txt").exists()}
+        return {
+            "a": (call.workspace / "a.txt").read_text(),
+            "b": (call.workspace / "b.txt").exists(),
+        }
 
     bench.task("d", look, dependencies=["c", "b"])
     assert (await bench.run())["d"].output == {"a": "a\ntwo\nthree\n", "b": True}
@@ -224,7 +229,9 @@ async def test_uncommitted_changes_are_carried_only_on_demand(repo, tmp_path, ca
     bench = Bench(repo, tmp_path / "state", carry=carry)
 
     def look(call):
-        files = (path for path in call.workspace.rglob("*") if path.is_file() and path.name != ".git")
+        files = (
+            path for path in call.workspace.rglob("*") if path.is_file() and path.name != ".git"
+        )
         return {"files": sorted(str(path.relative_to(call.workspace)) for path in files)}
 
     bench.task("t", look)
@@ -251,7 +258,9 @@ async def test_ignored_files_are_kept_only_when_the_task_names_them(repo, bench)
 
 async def test_a_folder_below_the_root_stays_the_working_folder(repo, tmp_path):
     bench = Bench(repo, tmp_path / "state", cwd=repo.folder / "sub")
-    bench.task("t", lambda call: {"name": call.workspace.name, "b": (call.workspace / "b.txt").exists()})
+    bench.task(
+        "t", lambda call: {"name": call.workspace.name, "b": (call.workspace / "b.txt").exists()}
+    )
     assert (await bench.run())["t"].output == {"name": "sub", "b": True}
 
 

@@ -1,7 +1,6 @@
 """Reading context files and putting the generated file in place, inside the allowed folders only."""
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,8 +122,20 @@ def remove(path: str, roots: AllowedRoots) -> None:
         Path(identity(path)).unlink()
 
 
-def remove_same(path: str, sha256: str, roots: AllowedRoots) -> None:
-    """Takes away a file if it is the one with this digest."""
+def content(path: str, roots: AllowedRoots) -> bytes | None:
+    """What is in a file; null when there is none that can be read."""
     with contextlib.suppress(AgentError):
-        if hashlib.sha256(read_bounded(path, roots, MAX_SOURCE)).hexdigest() == sha256:
-            remove(path, roots)
+        return read_bounded(path, roots, MAX_SOURCE)
+    return None
+
+
+def take_back(path: str, data: bytes, before: bytes | None, roots: AllowedRoots) -> bool:
+    """Puts back what was there before, or takes the file away. False: it holds something else now."""
+    with contextlib.suppress(AgentError):
+        if read_bounded(path, roots, MAX_SOURCE) == data:
+            if before is None:
+                remove(path, roots)
+            else:
+                put_in_place(path, before, roots, overwrite=True)
+            return True
+    return False

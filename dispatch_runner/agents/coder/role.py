@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FORMAT_SECONDS = 20.0
 PLACED = "file_placed"
 """The event in the trace of a file that passed and was put in place."""
+TAKEN_BACK = "file_taken_back"
+"""The event of such a file that was then refused; it is kept beside the trace."""
 FENCED = re.compile(r"\s*```[a-z]*\n(.*)```\s*", re.DOTALL)
 
 
@@ -83,9 +85,6 @@ class CoderRole:
     def question(self, call: AgentCall) -> Question:
         """The task in words; the answer is a `CoderAnswer`.
 
-        In a further round, a file that an earlier one put in place, and that a check then refused, is
-        taken away first.
-
         Raises `AgentError`: the output exists (`invalid_input`), a context file does not
         (`missing_file`).
         """
@@ -95,10 +94,6 @@ class CoderRole:
         asked = CoderInput.model_validate(call.input)
         if call.repair is None:
             files.check_free(asked.output_path, overwrite=asked.overwrite)
-        else:
-            placed = [event.data for event in call.log.events if event.event == PLACED]
-            for file in placed[-1:]:
-                files.remove_same(file["path"], file["sha256"], call.roots)
         return brief(asked, call)
 
     async def solve(self, call: AgentCall) -> Answer:
@@ -134,9 +129,9 @@ class CoderRole:
 
         Raises `AgentError`: a blocking gate failed (`check_failed`), could not judge
         (`unverified`), or there is no source (`unverified`; `bad_output`, when it was asked for in
-        words). No file is left at `output_path` then.
+        words). No file is left at `output_path` then; nor when a check refuses the answer, where
+        what was there before is put back.
         """
-        from dispatch_runner.agents.coder import files
 
         asked = CoderInput.model_validate(call.input)
         code = await _code(answer.output, call)
@@ -148,15 +143,7 @@ class CoderRole:
         if refusal is not None:
             await _reject(asked, call, source, refusal, written=written)
             raise refusal
-        path = await to_thread.run_sync(
-            lambda: (
-                identity(asked.output_path)
-                if written
-                else files.put_in_place(
-                    asked.output_path, source, call.roots, overwrite=asked.overwrite
-                )
-            )
-        )
+        path = await to_thread.run_sync(_put_in_place, asked, call, source, written)
         sha256 = hashlib.sha256(source).hexdigest()
         call.log.tell(PLACED, path=path, sha256=sha256)
         structure = verdict.structure
@@ -309,6 +296,27 @@ def _refusal(gates: list[Gate], level: str) -> AgentError | None:
             ]
         },
     )
+
+
+def _put_in_place(asked: CoderInput, call: AgentCall, source: bytes, written: bool) -> str:
+    """The resolved path of the file; it can be taken back."""
+    from dispatch_runner.agents.coder import files
+
+    before = None
+    if written:
+        path = identity(asked.output_path)
+    else:
+        if asked.overwrite:
+            before = files.content(asked.output_path, call.roots)
+        path = files.put_in_place(asked.output_path, source, call.roots, overwrite=asked.overwrite)
+
+    def take_back() -> None:
+        if files.take_back(path, source, before, call.roots):
+            kept = files.keep_rejected(call.output_prefix, source)
+            call.log.tell(TAKEN_BACK, path=path, kept=kept)
+
+    call.undo.append(take_back)
+    return path
 
 
 async def _reject(

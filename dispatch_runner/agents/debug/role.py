@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from dispatch_runner.agents.debug.models import DebugInput, DebugOutput
 from dispatch_runner.agents.inputs import check_model, check_paths, text_paths
 from dispatch_runner.agents.quality import GRACE_SECONDS, LATE, Quality, ask
+from dispatch_runner.agents.reading import check_roots
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.models.base import Model
@@ -179,12 +180,17 @@ async def _quality_of_suspects(call: AgentCall, output: JsonObject) -> list[Json
 def _prepare(
     call: AgentCall, commands: Mapping[str, Sequence[str]]
 ) -> tuple[DebugInput, Analyse, Running]:
-    """In a thread: the first use loads and builds for tens of milliseconds."""
+    """In a thread: the first use loads and builds for tens of milliseconds.
+
+    Raises `AgentError` for a path that has come to lead out of the allowed folders.
+    """
     from dispatch_runner.agents.debug.analyse import analyse
     from dispatch_runner.agents.debug.deep import Running
 
-    running = Running(call.timeout_seconds, call.workspace, commands)
-    return DebugInput.model_validate(call.input), analyse, running
+    asked = DebugInput.model_validate(call.input)
+    for path in (*asked.affected_files, *asked.test_paths):
+        check_roots(path, call.roots)
+    return asked, analyse, Running(call.timeout_seconds, call.workspace, commands)
 
 
 def _valid(value: JsonObject) -> DebugOutput:

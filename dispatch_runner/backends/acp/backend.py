@@ -10,12 +10,12 @@ from dispatch_runner.backends.acp.session import Session
 from dispatch_runner.backends.acp.turn import Turn
 from dispatch_runner.backends.shared.agent_program import AgentProgram
 from dispatch_runner.backends.shared.programs import (
+    call_output,
     call_variables,
-    kept,
-    output_files,
+    leftovers,
     resource_limits,
 )
-from dispatch_runner.backends.shared.words import question_of
+from dispatch_runner.backends.shared.prompts import question_of
 from dispatch_runner.process import OUTPUT_LIMIT
 from dispatch_runner.process.dialogue import dialogue
 from dispatch_runner.protocols import AgentCall, Answer, Role
@@ -32,16 +32,13 @@ class AcpBackend:
     repairs = True
 
     def __init__(self, options: BackendOptions) -> None:
-        keys = () if options.api_key_env is None else (options.api_key_env,)
         self._options = options
-        self.program = AgentProgram(options, "acp", keys)
+        self.program = AgentProgram(options, "acp", grace_seconds=GRACE_SECONDS)
         self.provider = options.provider or self.program.name.rpartition("/")[2]
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role on this machine, or null."""
-        if not hasattr(role, "question"):
-            return f"agent {role.name!r} cannot be asked in words"
-        return self.program.missing()
+        return self.program.unavailable(role)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known: the protocol does not ask for it."""
@@ -56,10 +53,9 @@ class AcpBackend:
         question = await question_of(role, call)
         folder = call.folder(self._options.cwd)
         policy = Policy(question, self._options.access, call.roots, str(folder))
-        turn = Turn(call, policy, self._options.max_turns)
+        turn = Turn(call, self.program.name, policy, self._options.max_turns)
         call.meter.pulse()
-        stdout, stderr = output_files(call)
-        try:
+        with call_output(call) as (stdout, stderr):
             async with dialogue(
                 self.program.command,
                 env={**self.program.environment, **call_variables(call)},
@@ -67,7 +63,7 @@ class AcpBackend:
                 stdout=stdout,
                 stderr=stderr,
                 output_limit=self._options.output_limit or OUTPUT_LIMIT,
-                grace_seconds=_or(self._options.grace_seconds, GRACE_SECONDS),
+                grace_seconds=self.program.grace_seconds,
                 hurry=call.hurry,
                 limits=resource_limits(self._options),
             ) as program:
@@ -80,20 +76,10 @@ class AcpBackend:
                     environment=self.program.environment,
                 )
                 answer = await connection.during(lambda: session.answer(question, str(folder)))
-        finally:
-            call.log.stdout_file = kept(stdout)
-            call.log.stderr_file = kept(stderr)
-        if program.leftovers:
-            answer.warnings.append(
-                f"{self.program.name!r} left {program.leftovers} processes behind; they were ended"
-            )
+        answer.warnings += leftovers(program.leftovers, self.program.name)
         return answer
 
 
 def build(options: BackendOptions) -> AcpBackend:
     """The backend of an agent; `options.command` is there."""
     return AcpBackend(options)
-
-
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value

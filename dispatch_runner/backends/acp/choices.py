@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from dispatch_runner.backends.shared.values import object_in, objects_in
 from dispatch_runner.models import JsonObject
 
 
@@ -74,15 +75,3 @@ def _named(entries: Any, key: str) -> dict[str, str]:
 def _plain(name: str) -> str:
     """Without what spellings differ in: `readOnly` is `read-only`."""
     return name.lower().replace("-", "").replace("_", "").replace(" ", "")
-
-
-def object_in(value: Any) -> JsonObject:
-    """The value, or an empty object where it is none."""
-    return value if isinstance(value, dict) else {}
-
-
-def objects_in(values: Any) -> list[JsonObject]:
-    """The objects in a list, or nothing where it is none."""
-    return (
-        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
-    )

@@ -8,6 +8,7 @@ import anyio
 import orjson
 from anyio.lowlevel import checkpoint
 
+from dispatch_runner.backends.shared.values import object_in
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process.dialogue import Dialogue
@@ -117,8 +118,7 @@ class Connection:
             raise self._failure
         if "error" in self._response:
             raise _rpc_error(self._method, self._response["error"])
-        result = self._response.get("result")
-        return result if isinstance(result, dict) else {}
+        return object_in(self._response.get("result"))
 
     def notify(self, method: str, params: JsonObject) -> None:
         """Tells the program something. Never waits."""
@@ -185,9 +185,9 @@ class Connection:
         if not isinstance(method, str):
             self._settle(message)
         elif "id" in message:
-            self._reply(message["id"], method, _params(message))
+            self._reply(message["id"], method, object_in(message.get("params")))
         else:
-            self._listener.on_notification(method, _params(message))
+            self._listener.on_notification(method, object_in(message.get("params")))
 
     def _settle(self, message: JsonObject) -> None:
         if message.get("id") == self._awaited and ("result" in message or "error" in message):
@@ -241,13 +241,8 @@ def _message(line: bytes) -> JsonObject | None:
     return message if "id" in message or "method" in message else None
 
 
-def _params(message: JsonObject) -> JsonObject:
-    params = message.get("params")
-    return params if isinstance(params, dict) else {}
-
-
 def _rpc_error(method: str, error: Any) -> RpcError:
-    fields = error if isinstance(error, dict) else {}
+    fields = object_in(error)
     code, message = fields.get("code"), fields.get("message")
     return RpcError(
         method,

@@ -7,7 +7,8 @@ status into the code, the data or the message, or pass on its words.
 from typing import Any
 
 from dispatch_runner.backends.acp.connection import RpcError
-from dispatch_runner.backends.shared.failures import provider_failure
+from dispatch_runner.backends.shared.failures import HINTS, provider_failure
+from dispatch_runner.backends.shared.values import object_in
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import cut
@@ -27,7 +28,7 @@ def failure_of(error: RpcError, program: str) -> AgentError:
         return AgentError(
             ErrorType.AUTH,
             f"{program!r} is not logged in: {error.message}",
-            hint="log in with the program itself, or name the variable of its key in env or api_key_env",
+            hint=HINTS[ErrorType.AUTH],
             details=details,
         )
     return provider_failure(program, said, status=_status_of(error), details=details)
@@ -35,6 +36,6 @@ def failure_of(error: RpcError, program: str) -> AgentError:
 
 def _status_of(error: RpcError) -> int | None:
     """The provider's HTTP status, where the agent passes it on as such."""
-    data = error.data if isinstance(error.data, dict) else {}
+    data = object_in(error.data)
     values: tuple[Any, ...] = (error.code, data.get("statusCode"), data.get("status"))
     return next((each for each in values if isinstance(each, int) and 400 <= each < 600), None)

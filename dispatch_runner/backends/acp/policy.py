@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from dispatch_runner.backends.acp.choices import objects_in
+from dispatch_runner.backends.shared.values import objects_in
 from dispatch_runner.models import JsonObject
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import Access, Question

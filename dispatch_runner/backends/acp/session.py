@@ -9,14 +9,15 @@ from dispatch_runner.backends.acp.choices import (
     Choice,
     mode_choice,
     model_choice,
-    object_in,
-    objects_in,
 )
 from dispatch_runner.backends.acp.connection import Connection, RpcError
 from dispatch_runner.backends.acp.failures import AUTH_REQUIRED, failure_of
 from dispatch_runner.backends.acp.policy import MODES
 from dispatch_runner.backends.acp.turn import Turn
-from dispatch_runner.backends.shared.words import EXCERPT, asks_for_json, output_of, prompt_of
+from dispatch_runner.backends.shared.answers import EXCERPT, output_of
+from dispatch_runner.backends.shared.outcomes import MORE_ACCESS
+from dispatch_runner.backends.shared.prompts import no_command, whole_prompt
+from dispatch_runner.backends.shared.values import object_in, objects_in
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import cut
@@ -28,8 +29,6 @@ VERSION = 1
 
 CANCEL_SECONDS = 2.0
 """How long an agent that is told to cancel may take to say what it consumed."""
-
-HEADING = "The task:"
 
 NO_CAPABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
 """An agent has its own files and terminals; some handle ours badly."""
@@ -81,7 +80,8 @@ class Session:
             self._call.log.tell(
                 "session", agent=agent, session=session, continued=again, mode=mode, model=model
             )
-            result = await self._prompt(self._words(question, in_session=again))
+            prompt = no_command(whole_prompt(question, self._call, in_session=again))
+            result = await self._prompt(prompt)
         except RpcError as error:
             raise failure_of(error, self._connection.name) from error
         return Answer(self._output(result, question), self._warnings, self._id)
@@ -193,16 +193,6 @@ class Session:
 
     # the prompt
 
-    def _words(self, question: Question, *, in_session: bool) -> str:
-        parts = [prompt_of(question, self._call, in_session=in_session)]
-        if question.system and not in_session:
-            parts.insert(0, question.system)
-        if question.schema is not None:
-            parts.append(asks_for_json(question.schema))
-        words = "\n\n".join(parts)
-        # what begins with a slash is a command to many agents
-        return f"{HEADING}\n\n{words}" if words.lstrip().startswith("/") else words
-
     async def _prompt(self, words: str) -> JsonObject:
         """How the prompt ended. What it consumed is told whatever happens."""
         self._turn.begin(self._id)
@@ -244,7 +234,7 @@ class Session:
             raise AgentError(
                 ErrorType.PERMISSION_DENIED,
                 f"the agent was not allowed to use {denied[0]!r}",
-                hint="raise the agent's `access`, or ask for something that does not need it",
+                hint=MORE_ACCESS,
                 details={"denied": denied, "answer": text[:EXCERPT]},
                 session=self._id,
             )

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dispatch_runner.backends.shared.spending import used_up
+from dispatch_runner.backends.shared.values import number_in, object_in
 from dispatch_runner.models import JsonObject, Usage
 from dispatch_runner.models.budget import Budget
 
@@ -29,17 +31,12 @@ class Spending:
         """Takes in what an agent tells while it works; says which budget is exceeded, if one is."""
         cost = update.get("cost")
         if isinstance(cost, dict) and cost.get("currency") == "USD":
-            self._cost = _number(cost.get("amount"))
+            self._cost = number_in(cost.get("amount"))
         if not self._began:
             return None
         # the context is sent with each request: at least so many tokens were consumed
-        context = _count(update.get("used"))
-        if self._budget.tokens is not None and (context or 0) >= self._budget.tokens:
-            return f"the agent's context of {context} tokens exceeds its budget"
-        spent = self._spent()
-        if self._budget.cost_usd is not None and (spent or 0.0) > self._budget.cost_usd:
-            return f"the agent spent {spent:.2f} USD, more than its budget"
-        return None
+        context = Usage(_count(update.get("used")), cost_usd=self._spent())
+        return used_up(self._budget._replace(requests=None), context, over=True)
 
     def tool_ended(self) -> None:
         """The model will be asked again."""
@@ -72,7 +69,7 @@ class Spending:
 def _tokens(result: JsonObject) -> tuple[int, int, int | None] | None:
     """Input, output and cached input; null when the agent does not tell, or says that it was nothing,
     as some do of a prompt that was cancelled."""
-    usage = _dig(result, "usage")
+    usage = object_in(result, "usage")
     keys = ("inputTokens", "cachedWriteTokens", "outputTokens", "thoughtTokens")
     given, written, output, thought = (_count(usage.get(key)) or 0 for key in keys)
     cached = _count(usage.get("cachedReadTokens"))
@@ -80,24 +77,11 @@ def _tokens(result: JsonObject) -> tuple[int, int, int | None] | None:
     if thought and together == _count(usage.get("totalTokens")):  # else output includes it
         output += thought
     if not given + written + output:  # Gemini's own way
-        usage = _dig(result, "_meta", "quota", "token_count")
+        usage = object_in(result, "_meta", "quota", "token_count")
         given, output = (_count(usage.get(key)) or 0 for key in ("input_tokens", "output_tokens"))
     return (given + written, output, cached) if given + written + output else None
 
 
-def _dig(value: Any, *keys: str) -> JsonObject:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
 def _count(value: Any) -> int | None:
-    number = _number(value)
+    number = number_in(value)
     return None if number is None else int(number)
-
-
-def _number(value: Any) -> float | None:
-    """A finite number that is not negative, or null."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value < float("inf") else None

@@ -5,9 +5,10 @@ from typing import Any
 
 import anyio
 
-from dispatch_runner.backends.acp.choices import objects_in
 from dispatch_runner.backends.acp.policy import CANCELLED, Policy, permission
 from dispatch_runner.backends.acp.spending import Spending
+from dispatch_runner.backends.shared.spending import over_budget
+from dispatch_runner.backends.shared.values import object_in, objects_in
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.models.budget import Budget
@@ -46,9 +47,12 @@ class Turn:
     Before `begin`, such as during the replay of an old session, what it says and does is not heeded.
     """
 
-    def __init__(self, call: AgentCall, policy: Policy, max_turns: int | None) -> None:
+    def __init__(
+        self, call: AgentCall, program: str, policy: Policy, max_turns: int | None
+    ) -> None:
         """
         Args:
+            program: for messages.
             max_turns: most requests of the agent to its model, besides the budget's.
         """
         self.halted: AgentError | None = None
@@ -61,6 +65,7 @@ class Turn:
         """The last that it said: after its last tool, unless it said nothing then."""
         self.policy = policy
         self._call = call
+        self._program = program
         self._spending = Spending(call.budget or Budget(), max_turns)
         self._session: str | None = None
         self._parts: list[str] = []
@@ -119,7 +124,8 @@ class Turn:
         self._parts.append(text)
         self._length += len(text)
         if self._length > MOST_TEXT:
-            self._halt(ErrorType.BAD_OUTPUT, f"the answer has more than {MOST_TEXT} characters")
+            message = f"the answer has more than {MOST_TEXT} characters"
+            self._halt(AgentError(ErrorType.BAD_OUTPUT, message))
 
     def _close_text(self) -> None:
         """What was said until now belongs together; what comes is another message."""
@@ -168,12 +174,7 @@ class Turn:
         if failed:  # its own mode or settings refused it
             self.denied.append(use.title)
         else:
-            self._halt(
-                ErrorType.PERMISSION_DENIED,
-                f"the agent used {use.title!r} ({use.kind}), which it was not allowed to,"
-                " and did not ask for leave",
-                "make its program ask (by its own settings or a mode), or raise the agent's `access`",
-            )
+            self._halt(_unasked(use))
 
     # what it asks
 
@@ -185,8 +186,7 @@ class Turn:
     def _permission(self, params: JsonObject) -> JsonObject:
         if self._session is None:
             return CANCELLED
-        told = params.get("toolCall")
-        update = told if isinstance(told, dict) else {}
+        update = object_in(params.get("toolCall"))
         number = str(update.get("toolCallId"))
         use = self._use(number, update)
         use.asked = True
@@ -204,11 +204,20 @@ class Turn:
 
     def _heed(self, excess: str | None) -> None:
         if excess:
-            self._halt(ErrorType.BUDGET_EXCEEDED, excess, "raise the budget, or ask for less")
+            self._halt(over_budget(self._program, excess))
 
-    def _halt(self, kind: ErrorType, message: str, hint: str | None = None) -> None:
-        self.halted = self.halted or AgentError(kind, message, hint=hint)
+    def _halt(self, reason: AgentError) -> None:
+        self.halted = self.halted or reason
         self.scope.cancel()
+
+
+def _unasked(use: ToolUse) -> AgentError:
+    return AgentError(
+        ErrorType.PERMISSION_DENIED,
+        f"the agent used {use.title!r} ({use.kind}), which it was not allowed to, and did not ask for"
+        " leave",
+        hint="make its program ask (by its own settings or a mode), or raise the agent's `access`",
+    )
 
 
 def _entries(entries: Any) -> list[str]:

@@ -6,17 +6,19 @@ sessions are its own means; how it ended is judged in `claude_outcome`.
 """
 
 import math
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anyio
 
 from dispatch_runner.backends.claude_code.events import ClaudeRun
 from dispatch_runner.backends.claude_code.outcome import lost_session, require_success
-from dispatch_runner.backends.shared.agent_program import GRACE_SECONDS, AgentProgram
-from dispatch_runner.backends.shared.words import output_of, prompt_of, question_of
+from dispatch_runner.backends.shared.agent_program import NETWORK, AgentProgram
+from dispatch_runner.backends.shared.answers import output_of
+from dispatch_runner.backends.shared.choices import allowed_by
+from dispatch_runner.backends.shared.programs import leftovers
+from dispatch_runner.backends.shared.prompts import prompt_of, question_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import Completed
@@ -40,11 +42,7 @@ CREDENTIALS = (
     "ANTHROPIC_DEFAULT_*_MODEL",
     "API_TIMEOUT_MS",
     "CLAUDE_CONFIG_DIR",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "NODE_EXTRA_CA_CERTS",
-    "SSL_CERT_FILE",
+    *NETWORK,
 )
 
 ISOLATED = {
@@ -59,13 +57,14 @@ ISOLATED = {
 long after its answer; `@/a/file` in a prompt is text and reads no file, which the permissions would not
 hinder; nothing but model calls leaves the machine; it gives up early, since the dispatcher tries again."""
 
-ACCESS: tuple[Access, ...] = ("read", "edit", "execute")
-TOOLS: dict[Access, tuple[str, ...]] = {
+TOOLS: Mapping[Access, tuple[str, ...]] = {
     "read": ("Read", "Glob", "Grep"),
     "edit": ("Edit", "Write", "NotebookEdit"),
     "execute": ("Bash",),
 }
 """What each access adds to the one before."""
+
+INSTALL = "npm install -g @anthropic-ai/claude-code"
 
 RULES = {
     "Read": "Read",
@@ -96,21 +95,11 @@ class ClaudeCodeBackend:
     def __init__(self, options: BackendOptions) -> None:
         self.provider = options.provider or "anthropic"
         self._options = options
-        self.program = AgentProgram(options, "claude", CREDENTIALS)
-        grace = options.grace_seconds
-        self._grace = GRACE_SECONDS if grace is None else grace
+        self.program = AgentProgram(options, "claude", CREDENTIALS, install=INSTALL)
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role on this machine, or null."""
-        if not hasattr(role, "question"):
-            return f"agent {role.name!r} cannot be put into words"
-        missing = self.program.missing()
-        if missing is not None:
-            return f"{missing}: install it with 'npm install -g @anthropic-ai/claude-code'"
-        key = self._options.api_key_env
-        if key is not None and key not in os.environ:
-            return f"the environment has no {key!r}, which api_key_env names"
-        return None
+        return self.program.unavailable(role)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
@@ -124,9 +113,6 @@ class ClaudeCodeBackend:
 
         When it is cancelled, the program and all its descendants have ended before it returns.
         """
-        reason = self.unavailable(role)
-        if reason is not None:
-            raise AgentError(ErrorType.UNAVAILABLE, reason, retryable=False)
         question = await question_of(role, call)
         session = call.repair.session if call.repair else None
         run, completed = await self._run(question, call, session)
@@ -144,20 +130,16 @@ class ClaudeCodeBackend:
         A program that is still there a grace time after its result is ended; there is no `Completed`.
         """
         prompt = _as_text(prompt_of(question, call, in_session=session is not None))
-        exceeded: list[str] = []
+        run = ClaudeRun(call, resumed=session is not None)
         completed = None
         with anyio.CancelScope() as scope:
-
-            def over_budget(what: str) -> None:
-                exceeded.append(what)
-                scope.cancel()
+            grace = self.program.grace_seconds
 
             def on_event(event: JsonObject) -> None:
                 run.on_event(event)
                 ended = event.get("type") == "result"
-                scope.deadline = anyio.current_time() + self._grace if ended else math.inf
+                scope.deadline = anyio.current_time() + grace if ended else math.inf
 
-            run = ClaudeRun(call, over_budget, resumed=session is not None)
             try:
                 completed = await self.program.run(
                     list(self._arguments(question, call, session)),
@@ -168,8 +150,6 @@ class ClaudeCodeBackend:
                 )
             finally:
                 run.settle()
-        if exceeded:
-            raise AgentError(ErrorType.BUDGET_EXCEEDED, f"the agent has used {exceeded[0]}")
         return run, completed
 
     def _arguments(self, question: Question, call: AgentCall, session: str | None) -> Iterator[str]:
@@ -204,9 +184,9 @@ class ClaudeCodeBackend:
     def _tools(self, question: Question) -> tuple[str, ...]:
         """Tools, perhaps with a pattern; never more than the operator's access allows."""
         access = self._options.access or question.access
-        allowed = [tool for level in ACCESS[: ACCESS.index(access) + 1] for tool in TOOLS[level]]
+        allowed = allowed_by(access, TOOLS)
         if question.tools is None:
-            return tuple(allowed)
+            return allowed
         if self._options.access in {None, "execute"}:
             return question.tools
         return tuple(
@@ -222,7 +202,7 @@ class ClaudeCodeBackend:
         if self._options.base_url is not None:
             variables["ANTHROPIC_BASE_URL"] = self._options.base_url
         if self._options.api_key_env is not None:
-            variables["ANTHROPIC_API_KEY"] = os.environ.get(self._options.api_key_env, "")
+            variables["ANTHROPIC_API_KEY"] = self.program.key or ""
         seen = {**self.program.environment, **variables}
         logged_in = not any(key in seen for key in KEYS)
         if call.output_prefix is not None and not logged_in and "CLAUDE_CONFIG_DIR" not in seen:
@@ -273,8 +253,8 @@ def _as_text(prompt: str) -> str:
 def _warnings(completed: Completed | None) -> Iterator[str]:
     if completed is None:
         yield "claude did not end by itself after its answer; it was ended"
-    elif completed.leftovers:
-        yield f"claude left {completed.leftovers} processes behind; they were ended"
+    else:
+        yield from leftovers(completed.leftovers, "claude")
 
 
 def _output(result: JsonObject, question: Question, session: str | None) -> JsonObject:

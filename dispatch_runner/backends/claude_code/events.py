@@ -1,17 +1,26 @@
 """What Claude Code prints while it works: what it does, what it consumes, and how it ended."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from dispatch_runner.backends.claude_code.usage import Tally, mapping
-from dispatch_runner.models import JsonObject
+from dispatch_runner.backends.claude_code.usage import Tally
+from dispatch_runner.backends.shared.values import object_in, objects_in
+from dispatch_runner.errors import AgentError
+from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.protocols import AgentCall
+
+LONGEST_WAIT_SECONDS = 60.0
+"""A longer wait for the provider is made by the dispatcher, where the task holds up nobody else."""
 
 EXCERPT = 500
 """Characters of a tool's input in the trace."""
 
 OUTPUT_TOOL = "StructuredOutput"
 """How the program has its model give an answer by schema: no tool that works."""
+
+
+SHUT_OFF = re.compile(r"No such tool available: (?P<tool>\w+)\. \w+ is disabled")
 
 
 class ApiFailure(NamedTuple):
@@ -26,13 +35,10 @@ class ApiFailure(NamedTuple):
 class ClaudeRun:
     """Reads the events of one run. Tells the call's meter and log as they come."""
 
-    def __init__(
-        self, call: AgentCall, over_budget: Callable[[str], None], *, resumed: bool
-    ) -> None:
+    def __init__(self, call: AgentCall, *, resumed: bool) -> None:
         """
         Args:
             call: for which the program runs.
-            over_budget: called with what the run consumed above what the call may.
             resumed: an earlier session goes on: some sums of the result are those of the session.
         """
         self.result: JsonObject | None = None
@@ -43,17 +49,19 @@ class ClaudeRun:
         self.quota_resets_at: float | None = None
         """Seconds since 1970."""
         self.quota_used_up = False
+        self.shut_off: list[str] = []
+        """Tools that it tried and that the access does not give it at all."""
         self.retry_after: float | None = None
         """Seconds that the program waited before it asked its provider again, the last time."""
         self._call = call
-        self._tally = Tally(call, over_budget)
+        self._tally = Tally(call)
         self._resumed = resumed
         self._streamed = ""
         """Id of the message that is being received; those of sub-agents come whole."""
         self._open_tools: set[str] = set()
 
     def on_event(self, event: JsonObject) -> None:
-        """Takes the next event."""
+        """Takes the next event. Raises `AgentError` when the run consumed more than the call may."""
         reader = READERS.get(str(event.get("type")))
         if reader is not None:
             reader(self, event)
@@ -90,11 +98,21 @@ class ClaudeRun:
         self._call.log.tell(
             "retry", status=status, error=event.get("error"), delay_seconds=self.retry_after
         )
-        if status in {429, 529}:
-            self._call.meter.throttled(self.retry_after)
+        if status not in {429, 529}:
+            return
+        self._call.meter.throttled(self.retry_after)
+        if self.retry_after is not None and self.retry_after > LONGEST_WAIT_SECONDS:
+            raise AgentError(
+                ErrorType.RATE_LIMITED if status == 429 else ErrorType.OVERLOADED,
+                f"claude was told to wait for {self.retry_after:.0f} s before it asks again",
+                hint="run fewer tasks of this provider at once",
+                details={"api_error_status": status},
+                retry_after=self.retry_after,
+                session=self.session,
+            )
 
     def _rate_limit(self, event: JsonObject) -> None:
-        info = mapping(event.get("rate_limit_info"))
+        info = object_in(event, "rate_limit_info")
         self.quota_used_up = info.get("status") == "rejected"
         resets_at = info.get("resetsAt")
         self.quota_resets_at = float(resets_at) if isinstance(resets_at, int | float) else None
@@ -106,23 +124,23 @@ class ClaudeRun:
         )
 
     def _stream_event(self, event: JsonObject) -> None:
-        inner = mapping(event.get("event"))
+        inner = object_in(event, "event")
         if inner.get("type") == "message_start":
-            message = mapping(inner.get("message"))
+            message = object_in(inner, "message")
             self._streamed = str(message.get("id"))
-            self._tally.message(self._streamed, mapping(message.get("usage")))
+            self._tally.message(self._streamed, object_in(message, "usage"))
         elif inner.get("type") == "message_delta":
-            self._tally.message(self._streamed, mapping(inner.get("usage")))
+            self._tally.message(self._streamed, object_in(inner, "usage"))
 
     def _assistant(self, event: JsonObject) -> None:
-        message = mapping(event.get("message"))
+        message = object_in(event, "message")
         if event.get("is_api_error_message") or event.get("error"):
             self.api_failure = ApiFailure(
                 str(event.get("error") or ""), str(event.get("api_error") or "")
             )
             return
-        self._tally.message(str(message.get("id")), mapping(message.get("usage")))
-        for block in blocks(message):
+        self._tally.message(str(message.get("id")), object_in(message, "usage"))
+        for block in objects_in(message.get("content")):
             if block.get("type") == "tool_use" and block.get("name") != OUTPUT_TOOL:
                 self._open_tools.add(str(block.get("id")))
                 self._call.log.tell(
@@ -130,11 +148,14 @@ class ClaudeRun:
                 )
 
     def _user(self, event: JsonObject) -> None:
-        for block in blocks(mapping(event.get("message"))):
+        for block in objects_in(object_in(event, "message").get("content")):
             if block.get("type") == "tool_result":
                 self._open_tools.discard(str(block.get("tool_use_id")))
                 if block.get("is_error"):
-                    self._call.log.tell("tool_failed", message=excerpt(block.get("content")))
+                    said = excerpt(block.get("content"))
+                    self._call.log.tell("tool_failed", message=said)
+                    if found := SHUT_OFF.search(said):
+                        self.shut_off.append(found["tool"])
 
     def _end(self, event: JsonObject) -> None:
         self.result = event
@@ -158,12 +179,6 @@ READERS: Mapping[str, Callable[[ClaudeRun, JsonObject], None]] = {
     "user": ClaudeRun._user,
     "result": ClaudeRun._end,
 }
-
-
-def blocks(message: JsonObject) -> list[JsonObject]:
-    """The content blocks of a message."""
-    content = message.get("content")
-    return [b for b in content if isinstance(b, dict)] if isinstance(content, list) else []
 
 
 def excerpt(value: Any) -> str:

@@ -3,17 +3,19 @@
 from typing import Any
 
 from dispatch_runner.backends.claude_code.events import ClaudeRun, excerpt
-from dispatch_runner.backends.claude_code.usage import mapping
+from dispatch_runner.backends.shared.failures import kind_of_status, kind_of_words
+from dispatch_runner.backends.shared.outcomes import (
+    MORE_ACCESS,
+    MOST_DENIALS,
+    SAID_LIMIT,
+    crashed,
+    unreadable,
+)
 from dispatch_runner.backends.shared.programs import evidence, last_line
+from dispatch_runner.backends.shared.values import objects_in
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.process import Completed, cut
-
-MESSAGE_LIMIT = 500
-"""Characters of what the program said, in a message."""
-
-MOST_DENIALS = 20
-"""Of the denials in the details of an error."""
 
 BY_WORD = {
     "authentication_failed": ErrorType.AUTH,
@@ -30,14 +32,6 @@ BY_WORD = {
     "max_output_tokens": ErrorType.BUDGET_EXCEEDED,
 }
 """The program's own words for what its provider answered."""
-
-BY_STATUS = {
-    401: ErrorType.AUTH,
-    402: ErrorType.RATE_LIMITED,
-    403: ErrorType.AUTH,
-    408: ErrorType.OVERLOADED,
-    429: ErrorType.RATE_LIMITED,
-}
 
 BY_SUBTYPE = {
     "error_max_turns": ErrorType.BUDGET_EXCEEDED,
@@ -75,40 +69,34 @@ def require_success(run: ClaudeRun, completed: Completed | None) -> JsonObject:
         raise _without_result(completed)
     if result.get("is_error") is not False:
         raise _failed(run, result, completed)
-    denials = result.get("permission_denials")
+    denied = result.get("permission_denials")
+    denials = denied if isinstance(denied, list) else []
+    denials += [{"tool_name": tool} for tool in run.shut_off]
     if denials:
         raise _denied(denials)
     if completed is not None and completed.returncode != 0:
-        raise AgentError(
-            ErrorType.CRASHED,
-            f"claude reported success and ended with {_ending(completed)}",
-            details=evidence(completed),
-        )
+        raise crashed("claude", completed)
     return result
 
 
 def _without_result(completed: Completed) -> AgentError:
     """The program ended before it could say how."""
+    if completed.returncode == 0:
+        return unreadable("claude", completed)
     last = last_line(completed)
-    said = f": {cut(last, MESSAGE_LIMIT)}" if last else ""
-    message = f"claude ended with {_ending(completed)} and without a result{said}"
-    if "unknown option" in last:
-        return AgentError(
-            ErrorType.UNAVAILABLE,
-            message,
-            retryable=False,
-            hint="this claude is too old: 'npm install -g @anthropic-ai/claude-code@latest'",
-            details=evidence(completed),
-        )
-    return AgentError(ErrorType.CRASHED, message, details=evidence(completed))
-
-
-def _ending(completed: Completed) -> str:
-    return completed.signal or f"exit code {completed.returncode}"
+    if "unknown option" not in last:
+        return crashed("claude", completed)
+    return AgentError(
+        ErrorType.UNAVAILABLE,
+        f"this 'claude' is too old: {cut(last, SAID_LIMIT)}",
+        retryable=False,
+        hint="install a newer one: 'npm install -g @anthropic-ai/claude-code@latest'",
+        details=evidence(completed),
+    )
 
 
 def _failed(run: ClaudeRun, result: JsonObject, completed: Completed | None) -> AgentError:
-    said = cut(_said(result), MESSAGE_LIMIT)
+    said = cut(_said(result), SAID_LIMIT)
     kind = _kind(run, result)
     details = {
         "subtype": result.get("subtype"),
@@ -146,22 +134,15 @@ def _kind(run: ClaudeRun, result: JsonObject) -> ErrorType:
     return (
         BY_SUBTYPE.get(str(result.get("subtype")))
         or BY_WORD.get(run.api_failure.error)
-        or _kind_of_status(result.get("api_error_status"))
-        or _kind_of_words(_said(result), result)
+        or _kind_by_provider(result.get("api_error_status"), _said(result), result)
     )
 
 
-def _kind_of_status(status: Any) -> ErrorType | None:
-    if not isinstance(status, int):
-        return None
-    other = ErrorType.OVERLOADED if status >= 500 else ErrorType.INVALID_INPUT
-    return BY_STATUS.get(status, other)
-
-
-def _kind_of_words(said: str, result: JsonObject) -> ErrorType:
-    """For versions that say no more than a sentence."""
-    if "/login" in said:
-        return ErrorType.AUTH
+def _kind_by_provider(status: Any, said: str, result: JsonObject) -> ErrorType:
+    if isinstance(status, int):
+        return kind_of_status(status, said)
+    if kind := kind_of_words(said):
+        return kind
     if result.get("terminal_reason") == "api_error" or said.startswith("API Error"):
         return ErrorType.UNAVAILABLE
     return ErrorType.CRASHED
@@ -175,17 +156,16 @@ def _used_up(run: ClaudeRun, result: JsonObject) -> bool:
     return run.quota_used_up and result.get("api_error_status") == 429
 
 
-def _denied(denials: Any) -> AgentError:
+def _denied(denials: list[Any]) -> AgentError:
     tools = [
         {"tool": each.get("tool_name"), "input": excerpt(each.get("tool_input"))}
-        for each in map(mapping, denials if isinstance(denials, list) else [])
+        for each in objects_in(denials)
     ]
     names = ", ".join(sorted({f"'{each['tool']}'" for each in tools}))
     return AgentError(
         ErrorType.PERMISSION_DENIED,
         f"the agent was not allowed what it tried: {names}",
-        hint='give the agent the access that it needs (access = "edit" or "execute"), or ask for'
-        " something that it can do with what it has",
+        hint=MORE_ACCESS,
         details={"denied": tools[:MOST_DENIALS], "count": len(tools)},
     )
 

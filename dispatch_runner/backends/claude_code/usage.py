@@ -1,8 +1,9 @@
 """What a run of Claude Code consumes: counted while it works, completed by its result, never twice."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from dispatch_runner.backends.shared.spending import over_budget, used_up
+from dispatch_runner.backends.shared.values import object_in, objects_in
 from dispatch_runner.models import JsonObject, Usage
 from dispatch_runner.protocols import AgentCall
 
@@ -26,9 +27,8 @@ class Tally:
     that is read in the middle is a lower bound.
     """
 
-    def __init__(self, call: AgentCall, over_budget: Callable[[str], None]) -> None:
+    def __init__(self, call: AgentCall) -> None:
         self._call = call
-        self._over_budget = over_budget
         self._messages: dict[str, Counts] = {}
         self._models: list[JsonObject] = []
         """The usage of each model, sub-agents included, as the results give it."""
@@ -36,12 +36,10 @@ class Tally:
         self._requests = 0
 
     def message(self, name: str, usage: JsonObject) -> None:
-        """What a message of the model consumed so far, by the message's id."""
-        before = self._messages.get(name)
-        if before is None:
-            before = Counts()
-            self._requests += 1
-            self._spend(before, requests=1)
+        """What a message of the model consumed so far, by the message's id. Raises `AgentError` when the
+        budget is exceeded."""
+        new = name not in self._messages
+        before = self._messages.get(name, Counts())
         now = Counts(
             count(usage, "input_tokens") + count(usage, "cache_creation_input_tokens"),
             count(usage, "output_tokens"),
@@ -49,15 +47,15 @@ class Tally:
         )
         growth = _rest(now, before)
         self._messages[name] = _sum(before, growth)
-        if any(growth):
-            self._spend(growth)
+        if new or any(growth):
+            self._spend(growth, requests=int(new))
 
     def result(self, result: JsonObject, *, resumed: bool) -> None:
         """A result's sums. There are several where a run goes on after one; each has its own."""
         sums = result.get("model_usage_since_last_result")
         if sums is None and not resumed:  # of the whole session
             sums = result.get("modelUsage")
-        self._models += [mapping(usage) for usage in mapping(sums).values()]
+        self._models += objects_in(list(object_in(sums).values()))
 
     def settle(self) -> None:
         """Tells what the results say above what was told, and the cost; null when it is not known."""
@@ -68,17 +66,13 @@ class Tally:
             rest = _rest(total, self._told)
             self._call.meter.spend(_usage(rest, 0, _cost(self._models)))
 
-    def _spend(self, counts: Counts, requests: int = 0) -> None:
+    def _spend(self, counts: Counts, requests: int) -> None:
         self._told = _sum(self._told, counts)
+        self._requests += requests
         self._call.meter.spend(_usage(counts, requests, 0.0))
-        budget = self._call.budget
-        if budget is None:
-            return
-        tokens = self._told.input + self._told.output
-        if budget.tokens is not None and tokens > budget.tokens:
-            self._over_budget(f"{tokens} tokens, more than the {budget.tokens} that it may")
-        if budget.requests is not None and self._requests > budget.requests:
-            self._over_budget(f"{self._requests} requests of the {budget.requests} that it may")
+        so_far = _usage(self._told, self._requests, 0.0)
+        if reason := used_up(self._call.budget, so_far, over=True):
+            raise over_budget("claude", reason)
 
 
 def _usage(counts: Counts, requests: int, cost: float | None) -> Usage:
@@ -112,8 +106,3 @@ def count(usage: JsonObject, name: str) -> int:
     """A number of tokens; 0 when it is missing or null."""
     value = usage.get(name)
     return value if isinstance(value, int) else 0
-
-
-def mapping(value: Any) -> JsonObject:
-    """The value if it is an object; else an empty one."""
-    return value if isinstance(value, dict) else {}

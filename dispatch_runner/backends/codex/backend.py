@@ -6,21 +6,19 @@ from pathlib import Path
 
 from dispatch_runner.backends.codex.record import SessionRecord
 from dispatch_runner.backends.codex.turn import Turn
-from dispatch_runner.backends.shared.agent_program import AgentProgram
+from dispatch_runner.backends.shared.agent_program import NETWORK, AgentProgram
+from dispatch_runner.backends.shared.answers import output_of
 from dispatch_runner.backends.shared.choices import (
-    NETWORK,
     access_of,
     commands_of,
     model_of,
-    prompt_with_system,
-    reason_against,
 )
-from dispatch_runner.backends.shared.following import looking
-from dispatch_runner.backends.shared.prices import load_prices, unknown_price
+from dispatch_runner.backends.shared.prices import unknown_price
 from dispatch_runner.backends.shared.programs import leftovers
+from dispatch_runner.backends.shared.prompts import question_of, whole_prompt
 from dispatch_runner.backends.shared.spending import Spending
 from dispatch_runner.backends.shared.strict_schema import is_strict
-from dispatch_runner.backends.shared.words import asks_for_json, output_of, prompt_of, question_of
+from dispatch_runner.backends.shared.turns import run_turn
 from dispatch_runner.models import JsonObject
 from dispatch_runner.process import MARKER
 from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role
@@ -79,12 +77,11 @@ class CodexBackend:
     def __init__(self, options: BackendOptions) -> None:
         self.provider = options.provider or "openai"
         self._options = options
-        key = options.api_key_env
-        self.program = AgentProgram(options, "codex", (*CREDENTIALS, *((key,) if key else ())))
+        self.program = AgentProgram(options, "codex", CREDENTIALS, install=INSTALL)
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
-        return reason_against(role, self.program, self._options, INSTALL)
+        return self.program.unavailable(role)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
@@ -105,21 +102,15 @@ class CodexBackend:
         turn = Turn(call, self.name, record, spending, resumed=session is not None)
         with _schema_file(question.schema) as schema:
             arguments = self._arguments(question, call, session, schema)
-            prompt = self._prompt(question, call, session, by_words=schema is None)
-            try:
-                completed = await looking(
-                    lambda: self.program.run(
-                        arguments, call, turn.event, stdin=prompt, variables=self._variables
-                    ),
-                    turn.look,
-                    load_prices,
-                )
-            finally:
-                turn.settle()
-        turn.check(completed)
+            prompt = whole_prompt(
+                question, call, in_session=session is not None, schema_in_words=schema is None
+            )
+            completed = await run_turn(
+                self.program, turn, arguments, call, stdin=prompt, variables=self._variables
+            )
         return Answer(
             output_of(turn.text, question, turn.session),
-            [*turn.warnings, *leftovers(completed, self.name)],
+            [*turn.warnings, *leftovers(completed.leftovers, self.name)],
             turn.session,
         )
 
@@ -158,16 +149,6 @@ class CodexBackend:
             *(f"model_providers.{OWN_PROVIDER}.{each}" for each in retries),
         ]
 
-    def _prompt(
-        self, question: Question, call: AgentCall, session: str | None, *, by_words: bool
-    ) -> str:
-        prompt = prompt_of(question, call, in_session=session is not None)
-        if session is not None:
-            return prompt
-        if question.schema is not None and by_words:
-            prompt += f"\n\n{asks_for_json(question.schema)}"
-        return prompt_with_system(question, prompt)
-
     @property
     def _home(self) -> Path:
         """Where Codex keeps its sessions."""
@@ -178,9 +159,8 @@ class CodexBackend:
     @property
     def _variables(self) -> Mapping[str, str]:
         """The key under the name that Codex looks for, where the operator named another."""
-        key = self._options.api_key_env
-        value = self.program.environment.get(key) if key else None
-        return {"CODEX_API_KEY": value} if value and self._options.base_url is None else {}
+        key = self.program.key
+        return {"CODEX_API_KEY": key} if key and self._options.base_url is None else {}
 
 
 def _access(options: BackendOptions, question: Question) -> Access:

@@ -1,5 +1,6 @@
 """One turn of Codex: what its events and its record say, and what that amounts to."""
 
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +15,8 @@ from dispatch_runner.backends.codex.record import (
     tokens_of,
 )
 from dispatch_runner.backends.shared.failures import provider_failure
-from dispatch_runner.backends.shared.programs import evidence, last_line
+from dispatch_runner.backends.shared.outcomes import crashed, denied, unreadable
+from dispatch_runner.backends.shared.programs import evidence
 from dispatch_runner.backends.shared.spending import Spending
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
@@ -25,6 +27,7 @@ INPUT_LIMIT = 500
 """Characters of a tool's input in the trace."""
 
 _NETWORK = ("waiting for network", "Connection failed", "lookup address", "error sending request")
+_REFUSED = re.compile(r"\bstatus:? 40[13]\b")
 _TOOLS = frozenset({"command_execution", "file_change", "mcp_tool_call", "web_search"})
 _INFO = {
     "usage_limit_exceeded": 429,
@@ -120,25 +123,14 @@ class Turn:
 
     def check(self, completed: Completed) -> None:
         """Raises `AgentError` unless the turn came to a good end."""
-        details = evidence(completed)
         if self._failed or (completed.returncode != 0 and self._said):
-            raise self._failure(details)
-        if completed.signal is not None:
-            message = f"{self._program!r} was killed by {completed.signal}"
-            raise AgentError(ErrorType.CRASHED, message, details=details, session=self.session)
+            raise self._failure(evidence(completed))
         if completed.returncode != 0:
-            raise self._ended_badly(completed)
+            raise crashed(self._program, completed, session=self.session)
         if self._completed is None:
-            message = f"{self._program!r} ended without an answer that can be read"
-            raise AgentError(ErrorType.BAD_OUTPUT, message, details=details)
+            raise unreadable(self._program, completed)
         if self._denied:
-            raise AgentError(
-                ErrorType.PERMISSION_DENIED,
-                f"{self._program!r} was not allowed what it needed: {cut(self._denied[0], INPUT_LIMIT)}",
-                hint="give the agent more access, or ask for less",
-                details={"denied": [cut(each, INPUT_LIMIT) for each in self._denied[:10]]},
-                session=self.session,
-            )
+            raise denied(self._program, self._denied, self.session)
         if not self.text.strip():
             raise AgentError(
                 ErrorType.UNVERIFIED,
@@ -180,10 +172,10 @@ class Turn:
             case Called(name, given):
                 self._asked_for_tools = True
                 self._calls(name, given)
-            case Returned(denied):
+            case Returned(refused):
                 self._at_work = max(0, self._at_work - 1)
-                if denied is not None:
-                    self._denied.append(denied)
+                if refused is not None:
+                    self._denied.append(refused)
             case Model(name):
                 self._spending.model = name
             case Ended(info):
@@ -200,6 +192,9 @@ class Turn:
             raise provider_failure(self._program, self._said, session=self.session)
         if self._said.startswith("Reconnecting"):
             self._call.log.tell("retry", reason=cut(self._said, INPUT_LIMIT))
+            if _REFUSED.search(self._said):
+                self._failed = True  # it would ask five times more with a key that is refused
+                raise provider_failure(self._program, self._said, session=self.session)
             if "429" in self._said:
                 self._call.meter.throttled()
 
@@ -219,16 +214,6 @@ class Turn:
             status=status,
             exhausted=exhausted,
             details=details,
-            session=self.session,
-        )
-
-    def _ended_badly(self, completed: Completed) -> AgentError:
-        said = last_line(completed)
-        message = f"{self._program!r} ended with exit code {completed.returncode}"
-        return AgentError(
-            ErrorType.CRASHED,
-            f"{message}: {cut(said, INPUT_LIMIT)}" if said else message,
-            details=evidence(completed),
             session=self.session,
         )
 

@@ -7,20 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dispatch_runner.backends.gemini.turn import Turn
-from dispatch_runner.backends.shared.agent_program import AgentProgram
+from dispatch_runner.backends.shared.agent_program import NETWORK, AgentProgram
+from dispatch_runner.backends.shared.answers import output_of
 from dispatch_runner.backends.shared.choices import (
-    NETWORK,
     access_of,
     commands_of,
     model_of,
-    prompt_with_system,
-    reason_against,
 )
-from dispatch_runner.backends.shared.following import looking
-from dispatch_runner.backends.shared.prices import load_prices, unknown_price
+from dispatch_runner.backends.shared.prices import unknown_price
 from dispatch_runner.backends.shared.programs import leftovers
+from dispatch_runner.backends.shared.prompts import no_command, question_of, whole_prompt
 from dispatch_runner.backends.shared.spending import Spending
-from dispatch_runner.backends.shared.words import asks_for_json, output_of, prompt_of, question_of
+from dispatch_runner.backends.shared.turns import run_turn
 from dispatch_runner.models import JsonObject
 from dispatch_runner.paths import temporary_folder
 from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role
@@ -58,12 +56,11 @@ class GeminiBackend:
     def __init__(self, options: BackendOptions) -> None:
         self.provider = options.provider or "google"
         self._options = options
-        key = options.api_key_env
-        self.program = AgentProgram(options, "gemini", (*CREDENTIALS, *((key,) if key else ())))
+        self.program = AgentProgram(options, "gemini", CREDENTIALS, install=INSTALL)
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
-        return reason_against(role, self.program, self._options, INSTALL)
+        return self.program.unavailable(role)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
@@ -80,22 +77,11 @@ class GeminiBackend:
             home = variables.get("GEMINI_CLI_HOME") or self._users_home
             turn = Turn(call, self.name, Path(home) / ".gemini", spending)
             arguments = self._arguments(question, call, folder)
-            try:
-                completed = await looking(
-                    lambda: self.program.run(
-                        arguments,
-                        call,
-                        turn.event,
-                        stdin=_prompt(question, call),
-                        variables=variables,
-                    ),
-                    turn.look,
-                    load_prices,
-                )
-            finally:
-                turn.settle()
-        turn.check(completed)
-        warnings = [*turn.warnings, *leftovers(completed, self.name)]
+            prompt = no_command(whole_prompt(question, call, in_session=False))
+            completed = await run_turn(
+                self.program, turn, arguments, call, stdin=prompt, variables=variables
+            )
+        warnings = [*turn.warnings, *leftovers(completed.leftovers, self.name)]
         return Answer(output_of(turn.text, question), warnings)
 
     def _arguments(self, question: Question, call: AgentCall, folder: Path) -> list[str]:
@@ -128,12 +114,12 @@ class GeminiBackend:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _variables(self, folder: Path) -> Mapping[str, str]:
-        seen, own = self.program.environment, self._options
+        seen, base_url = self.program.environment, self._options.base_url
         variables = {"GEMINI_CLI_NO_RELAUNCH": "true"}  # a second process would swallow signals
-        if own.base_url is not None:
-            variables["GOOGLE_GEMINI_BASE_URL"] = own.base_url
-        if own.api_key_env is not None and own.api_key_env in seen:
-            variables["GEMINI_API_KEY"] = seen[own.api_key_env]
+        if base_url is not None:
+            variables["GOOGLE_GEMINI_BASE_URL"] = base_url
+        if self.program.key is not None:
+            variables["GEMINI_API_KEY"] = self.program.key
         keyed = any(seen.get(key) or variables.get(key) for key in KEYS)
         if keyed and "GOOGLE_GENAI_USE_GCA" not in seen:
             variables["GEMINI_CLI_HOME"] = str(folder)
@@ -198,15 +184,6 @@ def _rules(commands: Sequence[str] | None) -> str:
     import json
 
     return "\n".join(f"{RULE}commandPrefix = {json.dumps(command)}\n" for command in commands)
-
-
-def _prompt(question: Question, call: AgentCall) -> str:
-    prompt = prompt_of(question, call, in_session=False)
-    if question.schema is not None:
-        prompt += f"\n\n{asks_for_json(question.schema)}"
-    prompt = prompt_with_system(question, prompt)
-    # a slash at the start would be a command of Gemini CLI
-    return f"Your task:\n\n{prompt}" if prompt.lstrip().startswith("/") else prompt
 
 
 def build(options: BackendOptions) -> GeminiBackend:

@@ -7,7 +7,8 @@ from typing import Any
 
 from dispatch_runner.backends.shared.failures import provider_failure
 from dispatch_runner.backends.shared.following import Tail
-from dispatch_runner.backends.shared.programs import evidence, last_line
+from dispatch_runner.backends.shared.outcomes import crashed, denied, unreadable
+from dispatch_runner.backends.shared.programs import evidence
 from dispatch_runner.backends.shared.spending import Spending
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
@@ -114,12 +115,7 @@ class Turn:
         if completed.returncode != 0 or self._result.get("status") != "success":
             raise self._failure(self._result, completed)
         if self._denied:
-            raise AgentError(
-                ErrorType.PERMISSION_DENIED,
-                f"{self._program!r} was not allowed what it needed: {cut(self._denied[0], INPUT_LIMIT)}",
-                hint="give the agent more access, or ask for less",
-                details={"denied": [cut(each, INPUT_LIMIT) for each in self._denied[:10]]},
-            )
+            raise denied(self._program, self._denied)
 
     def _started(self, event: JsonObject) -> None:
         self._session = str(event.get("session_id"))
@@ -181,24 +177,17 @@ class Turn:
         return AgentError(ErrorType.UNVERIFIED, message, hint=hint, details=details)
 
     def _no_result(self, completed: Completed) -> AgentError:
-        code, said, details = completed.returncode, last_line(completed), evidence(completed)
+        code = completed.returncode
         if code == UNTRUSTED:
             return AgentError(
                 ErrorType.PERMISSION_DENIED,
                 f"{self._program!r} does not trust the workspace, which has settings for it",
                 hint="look at its .gemini folder and .env files, then run gemini there once and trust it",
-                details=details,
+                details=evidence(completed),
             )
         if code == 0:
-            message = f"{self._program!r} ended without an answer that can be read"
-            return AgentError(ErrorType.BAD_OUTPUT, message, details=details)
-        how = (
-            f"was killed by {completed.signal}"
-            if completed.signal
-            else f"ended with exit code {code}"
-        )
-        message = f"{self._program!r} {how}" + (f": {cut(said, INPUT_LIMIT)}" if said else "")
-        return AgentError(KINDS.get(code, ErrorType.CRASHED), message, details=details)
+            return unreadable(self._program, completed)
+        return crashed(self._program, completed, kind=KINDS.get(code, ErrorType.CRASHED))
 
 
 def _status(said: str, completed: Completed) -> int | None:

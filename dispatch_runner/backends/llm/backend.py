@@ -23,7 +23,7 @@ from dispatch_runner.backends.llm.models import (
     model_name,
 )
 from dispatch_runner.backends.shared.prices import unknown_price
-from dispatch_runner.backends.shared.words import prompt_of, question_of
+from dispatch_runner.backends.shared.prompts import prompt_of, question_of, unprompted
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Answer
@@ -64,8 +64,8 @@ class LlmBackend:
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
-        if not hasattr(role, "question"):
-            return f"agent {role.name!r} cannot be asked in words"
+        if reason := unprompted(role):
+            return reason
         if self._model is None:
             return f'no model is chosen: write model = "PROVIDER:NAME" in [agents.{role.name}]'
         return self._model if isinstance(self._model, str) else missing(self._model, self._options)

@@ -8,25 +8,24 @@ from typing import Any, cast
 
 from pydantic_ai import exceptions as ai
 
+from dispatch_runner.backends.shared.failures import HINTS, QUOTA_HINT
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 
 EXCERPT = 1_000
 """Characters of what a provider said."""
 
-USED_UP = "the account's quota or credit is used up: see the provider's billing page"
-
 ADVICE = " Consider raising the retry limit"
 """From here on the library speaks to programmers."""
 
 KINDS: tuple[tuple[type[Exception], ErrorType, str], ...] = (
     (ai.ModelAuthenticationError, ErrorType.AUTH, "check the key, and what it may be used for"),
-    (ai.ModelQuotaExceededError, ErrorType.RATE_LIMITED, USED_UP),
-    (ai.ModelRateLimitError, ErrorType.RATE_LIMITED, "run fewer tasks of this provider at once"),
-    (ai.ModelUnavailableError, ErrorType.OVERLOADED, "try again later"),
-    (ai.ModelServerError, ErrorType.OVERLOADED, "try again later"),
-    (ai.ModelConnectionError, ErrorType.UNAVAILABLE, "check the address and the network"),
-    (ai.ModelRequestTimeout, ErrorType.UNAVAILABLE, "try again later"),
+    (ai.ModelQuotaExceededError, ErrorType.RATE_LIMITED, QUOTA_HINT),
+    (ai.ModelRateLimitError, ErrorType.RATE_LIMITED, HINTS[ErrorType.RATE_LIMITED]),
+    (ai.ModelUnavailableError, ErrorType.OVERLOADED, HINTS[ErrorType.OVERLOADED]),
+    (ai.ModelServerError, ErrorType.OVERLOADED, HINTS[ErrorType.OVERLOADED]),
+    (ai.ModelConnectionError, ErrorType.UNAVAILABLE, HINTS[ErrorType.UNAVAILABLE]),
+    (ai.ModelRequestTimeout, ErrorType.UNAVAILABLE, HINTS[ErrorType.UNAVAILABLE]),
     (
         ai.ModelContextWindowExceededError,
         ErrorType.INVALID_INPUT,
@@ -55,7 +54,7 @@ def agent_error(error: Exception, model: str) -> AgentError:
     return AgentError(
         kind,
         f"{_subject(error, model)}: {_said(error)}",
-        hint=USED_UP if exhausted else hint,
+        hint=QUOTA_HINT if exhausted else hint,
         details=_details(error, model),
         retry_after=error.retry_after if isinstance(error, ai.ModelAPIError) else None,
         exhausted=True if exhausted else None,

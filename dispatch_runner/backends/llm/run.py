@@ -18,7 +18,8 @@ from pydantic_ai.usage import UsageLimits
 from dispatch_runner.backends.llm.errors import EXCERPT, agent_error, refused
 from dispatch_runner.backends.llm.tools import Denied, ModelTool, ToolTrouble
 from dispatch_runner.backends.llm.watch import Watch, WatchedModel
-from dispatch_runner.backends.shared.words import asks_for_json, output_of
+from dispatch_runner.backends.shared.answers import output_of
+from dispatch_runner.backends.shared.prompts import asks_for_json
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
 from dispatch_runner.protocols import AgentCall, Question

@@ -21,9 +21,8 @@ from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
-from dispatch_runner.errors import AgentError
-from dispatch_runner.models import ErrorType, Usage
-from dispatch_runner.models.budget import Budget
+from dispatch_runner.backends.shared.spending import over_budget, used_up
+from dispatch_runner.models import Usage
 from dispatch_runner.models.usage import total_usage
 from dispatch_runner.protocols import AgentCall
 
@@ -53,12 +52,8 @@ class Watch:
         self._meter.pulse()
         self._require_budget()
         if self.requests >= self._max_turns:
-            raise AgentError(
-                ErrorType.BUDGET_EXCEEDED,
-                f"model '{self.model}' was asked {self.requests} times in one round and has not"
-                " finished",
-                hint="raise max_turns of the agent, or give it less to do",
-            )
+            turns = f"it made {self.requests} requests, and max_turns is {self._max_turns}"
+            raise over_budget(self.model, turns)
         self.requests += 1
 
     def not_answered(self, error: BaseException) -> None:
@@ -102,25 +97,8 @@ class Watch:
         Args:
             over: an amount that is just used up is no reason yet.
         """
-        budget = self._call.budget or Budget()
-        for name, most, so_far in _amounts(budget, self._used or Usage()):
-            if so_far > most or (so_far == most and not over):
-                raise AgentError(
-                    ErrorType.BUDGET_EXCEEDED,
-                    f"what was left of the budget is used up: {so_far:g} of {most:g} {name}",
-                    hint="raise it, or give the agent less to do",
-                )
-
-
-def _amounts(budget: Budget, used: Usage) -> list[tuple[str, float, float]]:
-    """What is limited: its name, the limit, and how much is used."""
-    tokens = (used.input_tokens or 0) + (used.output_tokens or 0)
-    amounts = (
-        ("tokens", budget.tokens, tokens),
-        ("requests", budget.requests, used.requests),
-        ("USD", budget.cost_usd, used.cost_usd),
-    )
-    return [(name, most, so_far or 0) for name, most, so_far in amounts if most is not None]
+        if reason := used_up(self._call.budget, self._used, over=over):
+            raise over_budget(self.model, reason)
 
 
 def _usage(response: ModelResponse) -> Usage | None:

@@ -1,25 +1,24 @@
 """opencode as an agent: its command line without a terminal, `opencode run --format json`."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from dispatch_runner.backends.opencode.turn import Turn
-from dispatch_runner.backends.shared.agent_program import AgentProgram
+from dispatch_runner.backends.shared.agent_program import NETWORK, AgentProgram
+from dispatch_runner.backends.shared.answers import output_of
 from dispatch_runner.backends.shared.choices import (
-    NETWORK,
     access_of,
+    allowed_by,
     commands_of,
     model_of,
-    prompt_with_system,
-    reason_against,
 )
-from dispatch_runner.backends.shared.following import looking
-from dispatch_runner.backends.shared.prices import load_prices, unknown_price
+from dispatch_runner.backends.shared.prices import unknown_price
 from dispatch_runner.backends.shared.programs import leftovers, output_files
+from dispatch_runner.backends.shared.prompts import question_of, whole_prompt
 from dispatch_runner.backends.shared.spending import Spending
-from dispatch_runner.backends.shared.words import asks_for_json, output_of, prompt_of
+from dispatch_runner.backends.shared.turns import run_turn
 from dispatch_runner.models import JsonObject
-from dispatch_runner.protocols import Access, AgentCall, Answer, PromptedRole, Question, Role
+from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role
 from dispatch_runner.settings.backend_options import BackendOptions
 
 INSTALL = "npm install -g opencode-ai"
@@ -60,14 +59,14 @@ class OpencodeBackend:
         self.provider = options.provider or prefix or "opencode"
         self._options = options
         keys = KEYS.get(prefix, (f"{prefix.upper().replace('-', '_')}_API_KEY",) if prefix else ())
-        own = (options.api_key_env,) if options.api_key_env else ()
-        self.program = AgentProgram(options, "opencode", (*keys, *own, *FOLDERS, *NETWORK))
+        credentials = (*keys, *FOLDERS, *NETWORK)
+        self.program = AgentProgram(options, "opencode", credentials, install=INSTALL)
 
     def unavailable(self, role: Role) -> str | None:
         """Why it cannot serve this role, or null."""
         if self._options.base_url and "/" not in (self._options.model or ""):
             return 'base_url needs a model for opencode: write model = "PROVIDER/MODEL"'
-        return reason_against(role, self.program, self._options, INSTALL)
+        return self.program.unavailable(role)
 
     def unknown_cost(self, role: Role) -> str | None:
         """Why the cost of a call will not be known, or null."""
@@ -78,37 +77,29 @@ class OpencodeBackend:
 
         When it is cancelled, opencode and all that it started have ended before it returns.
         """
-        question = cast("PromptedRole", role).question(call)
+        question = await question_of(role, call)
         session = call.repair.session if call.repair else None
         model = model_of(self._options, question)
         spending = Spending(call, self.name, self.provider, self._options.max_turns)
         spending.model = _name(model)
         access = access_of(self._options, question)
-        turn = Turn(call, self.name, output_files(call)[1], spending, _allowed(access))
+        turn = Turn(call, self.name, output_files(call)[1], spending, allowed_by(access, MAY))
         variables = {
             **ISOLATED,
             **_database(call),
             "OPENCODE_CONFIG_CONTENT": _json(self._settings(question, call, access, model)),
         }
-        prompt = _prompt(question, call, session)
-        try:
-            completed = await looking(
-                lambda: self.program.run(
-                    _arguments(call, model, session),
-                    call,
-                    turn.event,
-                    stdin=prompt,
-                    variables=variables,
-                ),
-                turn.look,
-                load_prices if spending.model else None,
-            )
-        finally:
-            turn.settle()
-        turn.check(completed)
+        completed = await run_turn(
+            self.program,
+            turn,
+            _arguments(call, model, session),
+            call,
+            stdin=whole_prompt(question, call, in_session=session is not None),
+            variables=variables,
+        )
         return Answer(
             output_of(turn.text, question, turn.session),
-            leftovers(completed, self.name),
+            leftovers(completed.leftovers, self.name),
             turn.session,
         )
 
@@ -161,7 +152,7 @@ def _arguments(call: AgentCall, model: str | None, session: str | None) -> list[
 
 def _permissions(access: Access, question: Question, call: AgentCall) -> JsonObject:
     """What it may do; all else is denied without being asked."""
-    permissions: dict[str, Any] = {"*": "deny", **dict.fromkeys(_allowed(access), "allow")}
+    permissions: dict[str, Any] = {"*": "deny", **dict.fromkeys(allowed_by(access, MAY), "allow")}
     permissions["external_directory"] = {
         "*": "deny",
         **{f"{root.rstrip('/')}/*": "allow" for root in call.roots.roots},
@@ -170,20 +161,6 @@ def _permissions(access: Access, question: Question, call: AgentCall) -> JsonObj
     if access == "execute" and commands is not None:
         permissions["bash"] = {"*": "deny", **{f"{each} *": "allow" for each in commands}}
     return permissions
-
-
-def _allowed(access: Access) -> list[str]:
-    levels: tuple[Access, ...] = ("read", "edit", "execute")
-    return [name for level in levels[: levels.index(access) + 1] for name in MAY[level]]
-
-
-def _prompt(question: Question, call: AgentCall, session: str | None) -> str:
-    prompt = prompt_of(question, call, in_session=session is not None)
-    if session is not None:
-        return prompt
-    if question.schema is not None:
-        prompt += f"\n\n{asks_for_json(question.schema)}"
-    return prompt_with_system(question, prompt)
 
 
 def _name(model: str | None) -> str | None:

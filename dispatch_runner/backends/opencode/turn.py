@@ -8,7 +8,8 @@ from typing import Any
 
 from dispatch_runner.backends.shared.failures import provider_failure
 from dispatch_runner.backends.shared.following import Tail
-from dispatch_runner.backends.shared.programs import TAIL_LIMIT, evidence, last_line
+from dispatch_runner.backends.shared.outcomes import crashed, denied, unreadable
+from dispatch_runner.backends.shared.programs import TAIL_LIMIT, evidence
 from dispatch_runner.backends.shared.spending import Spending
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, Usage
@@ -102,22 +103,14 @@ class Turn:
 
     def check(self, completed: Completed) -> None:
         """Raises `AgentError` unless the turn came to a good end."""
-        details = evidence(completed)
         if self._error is not None:
-            raise self._failure(self._error, details)
+            raise self._failure(self._error, evidence(completed))
         if completed.returncode != 0:
             raise self._ended_badly(completed)
         if self._denied:
-            raise AgentError(
-                ErrorType.PERMISSION_DENIED,
-                f"{self._program!r} was not allowed what it needed: {self._denied[0]}",
-                hint="give the agent more access, or ask for less",
-                details={"denied": self._denied[:10]},
-                session=self.session,
-            )
+            raise denied(self._program, self._denied, self.session)
         if not self._reason:
-            message = f"{self._program!r} ended without an answer that can be read"
-            raise AgentError(ErrorType.BAD_OUTPUT, message, details=details)
+            raise unreadable(self._program, completed)
         self._require_end()
 
     def _require_end(self) -> None:
@@ -212,22 +205,13 @@ class Turn:
         return failure
 
     def _ended_badly(self, completed: Completed) -> AgentError:
-        code, said = completed.returncode, completed.stderr.tail(TAIL_LIMIT)
-        details = evidence(completed)
+        said = completed.stderr.tail(TAIL_LIMIT)
         if "Failed query" in said or "database is locked" in said:
             return AgentError(
                 ErrorType.UNAVAILABLE,
                 f"{self._program!r} could not open its database, which others use at the same time",
                 hint="start opencode once before several of them run at once: that makes the database",
-                details=details,
+                details=evidence(completed),
                 retry_after=1.0,
             )
-        how = (
-            f"was killed by {completed.signal}"
-            if completed.signal
-            else f"ended with exit code {code}"
-        )
-        message = f"{self._program!r} {how}: {cut(last_line(completed), INPUT_LIMIT)}"
-        return AgentError(
-            ErrorType.CRASHED, message.removesuffix(": "), details=details, session=self.session
-        )
+        return crashed(self._program, completed, session=self.session)

@@ -5,17 +5,23 @@ from functools import cached_property
 from typing import Any
 
 from dispatch_runner.backends.shared.programs import (
+    call_output,
     call_variables,
-    kept,
     missing_program,
-    output_files,
     resource_limits,
 )
+from dispatch_runner.backends.shared.prompts import unprompted
 from dispatch_runner.models import JsonObject
 from dispatch_runner.process import OUTPUT_LIMIT, Completed, stream
-from dispatch_runner.protocols import AgentCall
+from dispatch_runner.protocols import AgentCall, Role
 from dispatch_runner.settings.backend_options import BackendOptions
 from dispatch_runner.settings.environment import DEFAULT_ENVIRONMENT, passed_environment
+
+NETWORK = (
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE",
+)  # fmt: skip
+"""Variables without which some machines reach no provider."""
 
 GRACE_SECONDS = 5.0
 """How long an agent's program may take to end after SIGINT, with which some report what they spent,
@@ -25,22 +31,53 @@ and after SIGTERM."""
 class AgentProgram:
     """Where the program is, what it sees, and how it is run. Shared by backends, for all calls."""
 
-    def __init__(self, options: BackendOptions, program: str, credentials: Sequence[str]) -> None:
+    def __init__(
+        self,
+        options: BackendOptions,
+        program: str,
+        credentials: Sequence[str] = (),
+        *,
+        install: str | None = None,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
         """
         Args:
             options: the operator's; its `command` goes before `program`.
             program: the command's usual name.
             credentials: the variables that it needs besides the usual ones, when the operator names
-                none: the keys and addresses of its provider.
+                none: the keys and addresses of its provider. It always gets the variable of the
+                operator's `api_key_env`.
+            install: the command that installs it; null: the operator knows.
+            grace_seconds: how long it may take to end after each signal, unless the operator says.
         """
         self.command = options.command or (program,)
         self.name = self.command[0]
-        self._env = options.env or (*DEFAULT_ENVIRONMENT, *credentials)
+        own = options.grace_seconds
+        self.grace_seconds = grace_seconds if own is None else own
+        key = () if options.api_key_env is None else (options.api_key_env,)
+        self._env = (*(options.env or (*DEFAULT_ENVIRONMENT, *credentials)), *key)
+        self._install = install
         self._options = options
 
-    def missing(self) -> str | None:
-        """Why it cannot be started here, or null."""
-        return missing_program(self.command[0], self.environment, self._options.cwd)
+    def unavailable(self, role: Role) -> str | None:
+        """Why it cannot answer for a role on this machine, or null. Starts nothing."""
+        if reason := unprompted(role):
+            return reason
+        if missing := missing_program(self.command[0], self.environment, self._options.cwd):
+            return (
+                missing
+                if self._install is None
+                else f"{missing}: install it with '{self._install}'"
+            )
+        if self._options.api_key_env is not None and self.key is None:
+            return f"the environment has no {self._options.api_key_env!r}, which api_key_env names"
+        return None
+
+    @property
+    def key(self) -> str | None:
+        """The key that the operator's `api_key_env` names; null: none is named, or it is not there."""
+        name = self._options.api_key_env
+        return None if name is None else self.environment.get(name)
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
@@ -68,9 +105,8 @@ class AgentProgram:
             stdin: what the program reads.
             variables: of its environment, besides those that it sees of ours.
         """
-        stdout, stderr = output_files(call)
         call.meter.pulse()
-        try:
+        with call_output(call) as (stdout, stderr):
             return await stream(
                 [*self.command, *arguments],
                 env={**self.environment, **call_variables(call), **(variables or {})},
@@ -80,13 +116,10 @@ class AgentProgram:
                 stderr=stderr,
                 on_line=lambda line: _hand_over(line, on_event),
                 output_limit=self._options.output_limit or OUTPUT_LIMIT,
-                grace_seconds=_or(self._options.grace_seconds, GRACE_SECONDS),
+                grace_seconds=self.grace_seconds,
                 hurry=call.hurry,
                 limits=resource_limits(self._options),
             )
-        finally:
-            call.log.stdout_file = kept(stdout)
-            call.log.stderr_file = kept(stderr)
 
 
 def _hand_over(line: bytes, on_event: Callable[[JsonObject], None]) -> None:
@@ -99,7 +132,3 @@ def _hand_over(line: bytes, on_event: Callable[[JsonObject], None]) -> None:
     except orjson.JSONDecodeError:
         return
     on_event(event)
-
-
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value

@@ -1,36 +1,16 @@
 """What the operator and the role say of an agent, brought together."""
 
 import re
+from collections.abc import Mapping
 
-from dispatch_runner.backends.shared.agent_program import AgentProgram
-from dispatch_runner.protocols import Access, Question, Role
+from dispatch_runner.protocols import Access, Question
 from dispatch_runner.settings.backend_options import BackendOptions
-
-NETWORK = (
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE",
-)  # fmt: skip
-"""Variables without which some machines reach no provider."""
 
 _LEVELS: tuple[Access, ...] = ("read", "edit", "execute")
 _EDITING = frozenset({"Edit", "MultiEdit", "NotebookEdit", "Write"})
 _CLAUDE = re.compile(
     r"(?i)(?:anthropic/)?claude|(?:default|haiku|inherit|opus\w*|sonnet)\b|fable\b"
 )
-
-
-def reason_against(
-    role: Role, program: AgentProgram, options: BackendOptions, install: str
-) -> str | None:
-    """Why a program cannot answer for a role on this machine, or null. Starts nothing."""
-    if not hasattr(role, "question"):
-        return f"agent {role.name!r} cannot be put into words"
-    if missing := program.missing():
-        return f"{missing}: install it with '{install}'"
-    key = options.api_key_env
-    if key is not None and key not in program.environment:
-        return f"the environment has no {key!r}, which api_key_env names"
-    return None
 
 
 def access_of(options: BackendOptions, question: Question) -> Access:
@@ -42,6 +22,16 @@ def access_of(options: BackendOptions, question: Question) -> Access:
     return min(access, _needed(question.tools), key=_LEVELS.index)
 
 
+def allowed_by(access: Access, added: Mapping[Access, tuple[str, ...]]) -> tuple[str, ...]:
+    """All that an access allows.
+
+    Args:
+        added: what each access adds to the one before.
+    """
+    levels = _LEVELS[: _LEVELS.index(access) + 1]
+    return tuple(name for level in levels for name in added[level])
+
+
 def model_of(options: BackendOptions, question: Question) -> str | None:
     """The model by name: the operator's, else the role's wish unless that is one of Claude's, which
     agent files name, and which other providers do not have."""
@@ -49,11 +39,6 @@ def model_of(options: BackendOptions, question: Question) -> str | None:
         return options.model
     wish = question.model
     return None if wish is None or _CLAUDE.match(wish) else wish
-
-
-def prompt_with_system(question: Question, prompt: str) -> str:
-    """For programs that take one text: who they are comes first."""
-    return f"{question.system}\n\n{prompt}" if question.system else prompt
 
 
 def commands_of(question: Question) -> tuple[str, ...] | None:

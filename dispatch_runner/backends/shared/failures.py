@@ -56,14 +56,14 @@ _WORDS: tuple[tuple[re.Pattern[str], ErrorType], ...] = tuple(
     )
 )  # fmt: skip
 """The first that fits counts."""
-_HINTS = {
+HINTS = {
     ErrorType.AUTH: "log in with the program itself, or name the variable of the key in api_key_env",
     ErrorType.RATE_LIMITED: "run fewer tasks of this provider at once",
     ErrorType.OVERLOADED: "try again later",
     ErrorType.UNAVAILABLE: "check the network, and base_url where one is set",
     ErrorType.INVALID_INPUT: "the provider did not accept the request: check the model's name, or give less",
 }
-_QUOTA_HINT = (
+QUOTA_HINT = (
     "the account's quota is used up: see the provider's billing page, or wait for its reset"
 )
 _AFTER = re.compile(r"(?i)(?:retry|try again) (?:after|in) (\d+(?:\.\d+)?) ?(ms|s\b|sec|m\b|min|h)")
@@ -91,7 +91,7 @@ def provider_failure(
         exhausted: whether it is known besides that a quota is used up.
     """
     status = status or _status_in(said)
-    kind = _by_status(status, said) if status else _by_words(said)
+    kind = kind_of_status(status, said) if status else kind_of_words(said)
     quota = (
         exhausted
         or status == 402
@@ -103,7 +103,7 @@ def provider_failure(
     return AgentError(
         kind,
         f"{program!r} reports: {cut(said.strip() or 'an error without a message', MESSAGE_LIMIT)}",
-        hint=_QUOTA_HINT if quota else _HINTS.get(kind),
+        hint=QUOTA_HINT if quota else HINTS.get(kind),
         details={**(details or {}), **({"status": status} if status else {})},
         retry_after=_retry_after(said),
         exhausted=True if quota else None,
@@ -117,11 +117,13 @@ def _status_in(said: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _by_words(said: str) -> ErrorType | None:
+def kind_of_words(said: str) -> ErrorType | None:
+    """What a failure is by what was said of it; null: it cannot be told."""
     return next((kind for words, kind in _WORDS if words.search(said)), None)
 
 
-def _by_status(status: int, said: str) -> ErrorType:
+def kind_of_status(status: int, said: str = "") -> ErrorType:
+    """What a failure is by the provider's HTTP status, from 400, and what was said of it."""
     if status in {401, 403}:
         return ErrorType.AUTH
     if status in {402, 429}:
@@ -131,7 +133,7 @@ def _by_status(status: int, said: str) -> ErrorType:
     if status >= 500:
         return ErrorType.OVERLOADED
     # Gemini answers 400 for a key that is not valid
-    return ErrorType.AUTH if _by_words(said) is ErrorType.AUTH else ErrorType.INVALID_INPUT
+    return ErrorType.AUTH if kind_of_words(said) is ErrorType.AUTH else ErrorType.INVALID_INPUT
 
 
 def _retry_after(said: str) -> float | None:

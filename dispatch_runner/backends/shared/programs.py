@@ -3,17 +3,14 @@
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dispatch_runner.models import JsonObject
 from dispatch_runner.process import Completed, ResourceLimits
 from dispatch_runner.protocols import AgentCall
 from dispatch_runner.settings.backend_options import BackendOptions
-
-if TYPE_CHECKING:
-    pass
 
 TAIL_LIMIT = 4_000
 """Characters of output in the details of an error."""
@@ -67,7 +64,19 @@ def output_files(call: AgentCall) -> tuple[Path | None, Path | None]:
     return Path(f"{prefix}.stdout"), Path(f"{prefix}.stderr")
 
 
-def kept(path: Path | None) -> str | None:
+@contextmanager
+def call_output(call: AgentCall) -> Iterator[tuple[Path | None, Path | None]]:
+    """The files for stdout and stderr of the call's program; afterwards its log names those that
+    something is in."""
+    stdout, stderr = output_files(call)
+    try:
+        yield stdout, stderr
+    finally:
+        call.log.stdout_file = _kept(stdout)
+        call.log.stderr_file = _kept(stderr)
+
+
+def _kept(path: Path | None) -> str | None:
     """The file's path, or null when there is nothing in it; an empty file is removed."""
     if path is None:
         return None
@@ -103,8 +112,6 @@ def last_line(completed: Completed) -> str:
     return tail.rstrip().rpartition("\n")[2].strip()
 
 
-def leftovers(completed: Completed, program: str) -> list[str]:
-    """A warning when the program left processes behind, else none."""
-    if not completed.leftovers:
-        return []
-    return [f"{program!r} left {completed.leftovers} processes behind; they were ended"]
+def leftovers(count: int, program: str) -> list[str]:
+    """A warning when the program left so many processes behind; none for none."""
+    return [f"{program!r} left {count} processes behind; they were ended"] if count else []

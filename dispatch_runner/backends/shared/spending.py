@@ -3,6 +3,7 @@
 from dispatch_runner.backends.shared.prices import cost_of
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, Usage
+from dispatch_runner.models.budget import Budget
 from dispatch_runner.models.usage import total_usage
 from dispatch_runner.protocols import AgentCall
 
@@ -15,7 +16,7 @@ class Spending:
     ) -> None:
         """
         Args:
-            call: whose meter is told; its budget is what the round may consume.
+            call: whose meter is told; its budget is what was left at the start of the round.
             program: for messages.
             provider: for prices; null: no price is known.
             max_turns: most requests of the round, besides the budget.
@@ -27,8 +28,7 @@ class Spending:
         self._program = program
         self._provider = provider
         self._max_turns = max_turns
-        # earlier rounds of the attempt were told to the same meter
-        self._consumed = call.meter.usage if call.repair else None
+        self._consumed: Usage | None = None
 
     def request(
         self,
@@ -64,25 +64,34 @@ class Spending:
 
     def goes_on(self) -> None:
         """The program wants another request. Raises `AgentError` when it may not have it."""
-        if reason := self._exceeded():
-            raise AgentError(
-                ErrorType.BUDGET_EXCEEDED,
-                f"{self._program!r} was stopped: {reason}",
-                hint="raise the limit, or ask for less in one task",
-            )
-
-    def _exceeded(self) -> str | None:
         if self._max_turns is not None and self.requests >= self._max_turns:
-            return f"it made {self.requests} requests, and max_turns is {self._max_turns}"
-        budget, used = self._call.budget, self._consumed
-        if budget is None or used is None:
-            return None
-        tokens = (used.input_tokens or 0) + (used.output_tokens or 0)
-        for have, most, unit in (
-            (used.cost_usd, budget.cost_usd, "USD"),
-            (tokens, budget.tokens, "tokens"),
-            (used.requests, budget.requests, "requests"),
-        ):
-            if have is not None and most is not None and have >= most:
-                return f"it consumed {have:g} {unit} of the {most:g} that it may"
-        return None
+            turns = f"it made {self.requests} requests, and max_turns is {self._max_turns}"
+            raise over_budget(self._program, turns)
+        if reason := used_up(self._call.budget, self._consumed):
+            raise over_budget(self._program, reason)
+
+
+def over_budget(program: str, reason: str) -> AgentError:
+    """It was stopped since it may consume no more."""
+    return AgentError(
+        ErrorType.BUDGET_EXCEEDED,
+        f"{program!r} was stopped: {reason}",
+        hint="raise the limit, or ask for less in one task",
+    )
+
+
+def used_up(budget: Budget | None, used: Usage | None, *, over: bool = False) -> str | None:
+    """Which amount of a budget is used up, in words, or null. What is not known is nothing.
+
+    Args:
+        over: an amount that is just used up is no reason yet.
+    """
+    budget, used = budget or Budget(), used or Usage()
+    for have, most, unit in (
+        (used.cost_usd, budget.cost_usd, "USD"),
+        ((used.input_tokens or 0) + (used.output_tokens or 0), budget.tokens, "tokens"),
+        (used.requests, budget.requests, "requests"),
+    ):
+        if most is not None and ((have or 0) > most or ((have or 0) == most and not over)):
+            return f"it consumed {have or 0:.10g} {unit} of the {most:.10g} that it may"
+    return None

@@ -290,6 +290,12 @@ def denied(program):
     program.says("all done")
 
 
+def not_offered(program):
+    said = "<tool_use_error>Error: No such tool available: Bash. Bash is disabled for this session, in"
+    program.call("Bash", {"command": "ls"}, f"{said} subagents as well as here.", failed=True)
+    program.says("all done")
+
+
 def empty(program):
     program.turn()
     program.turn()
@@ -337,14 +343,20 @@ def spending(program):
     turns(program)
 
 
-def retries(program, status, word):
+def told_to_wait(program):
+    """For an hour, which it would do."""
+    retries(program, 429, "rate_limit", delay=3_600_000)
+    time.sleep(1000)
+
+
+def retries(program, status, word, delay=4000):
     for attempt in (1, 2):
         program.print(
             "system",
             subtype="api_retry",
             attempt=attempt,
             max_retries=2,
-            retry_delay_ms=4000,
+            retry_delay_ms=delay,
             error_status=status,
             error=word,
         )

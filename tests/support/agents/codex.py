@@ -234,6 +234,10 @@ class Program:
                     "error", message="Reconnecting... 1/5 (last status: 429 Too Many Requests)"
                 )
                 self.say("hello")
+            case "refused":
+                said = "Reconnecting... 1/5 (unexpected status 401 Unauthorized: Incorrect API key)"
+                self.print("error", message=said)
+                time.sleep(1000)
             case "garbage":
                 sys.stdout.write("<html>not a program</html>\n")
                 sys.exit(0)

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.command import Cli, Ran, as_bytes
-from support.faults.plan import Plan, without_faults
-
 from dispatch_runner.locks import MachineLocks
 from dispatch_runner.paths import identity
 from dispatch_runner.records import journal, store
 from dispatch_runner.records.folder import Folder
+from support.command import Cli, Ran, as_bytes
+from support.faults.plan import Plan, without_faults
 
 SECONDS_TO_END = 10.0
 """For what a killed dispatcher started; about one is promised, and the machine may be busy."""
@@ -126,7 +125,7 @@ class Bench:
         return self.end(self.start(tasks, plan, *arguments), tasks)
 
     def resume(self, *arguments: str) -> Ran:
-        """Another process that goes on with the newest."""
+        """Another process that goes on with a dispatch."""
         environ = without_faults(self.cli.environ)
         places = ("traces", "../home")
         return self.cli("resume", "-q", *arguments, env=environ, timeout=60, writes=places)
@@ -242,8 +241,8 @@ def check_resume(bench: Bench, faulty: Faulty, done: Iterable[str]) -> None:
         again = bench.run(faulty.tasks)
         assert again.ran.code == 0, again.ran
         return
-    ran = bench.resume()
-    assert (ran.code, ran.document["status"]) == (0, "success"), ran
+    ran = bench.resume(resumable[-1].name)
+    assert (ran.code, ran.document["status"]) == (0, "success"), (faulty, ran)
     assert [each["task_id"] for each in ran.document["results"]] == [
         task["task_id"] for task in faulty.tasks
     ]

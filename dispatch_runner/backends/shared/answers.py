@@ -1,51 +1,16 @@
-"""Questions and answers as text, for every backend that is spoken to."""
+"""Answers that agents give as text."""
 
-from typing import Any, cast
-
-from anyio import to_thread
+from typing import Any
 
 from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject
-from dispatch_runner.protocols import AgentCall, PromptedRole, Question, Repair, Role
+from dispatch_runner.protocols import Question
 
 EXCERPT = 400
 """Characters of an answer that are quoted when it is not what was asked for."""
 
 MOST_STARTS = 200
 """So many opening braces are tried: each may cost a look at all that follows."""
-
-
-async def question_of(role: Role, call: AgentCall) -> Question:
-    """What a role that can be put into words asks. Raises `AgentError`.
-
-    In a thread: it reads files, and the first one of a kind loads modules for tens of milliseconds.
-    """
-    return await to_thread.run_sync(cast("PromptedRole", role).question, call)
-
-
-def prompt_of(question: Question, call: AgentCall, *, in_session: bool) -> str:
-    """What is said in this round.
-
-    Args:
-        question: the role's.
-        call: `repair` says whether something failed before.
-        in_session: the agent remembers what was said before; else all of it is said again.
-    """
-    if call.repair is None:
-        return question.prompt
-    if in_session:
-        return _failed(call.repair)
-    return f"{question.prompt}\n\n{_earlier(call.repair)}{_failed(call.repair)}"
-
-
-def asks_for_json(schema: JsonObject) -> str:
-    """The form of the answer in words, for agents that cannot be held to a schema."""
-    import orjson
-
-    return (
-        "Answer with one JSON object and nothing else: no Markdown fence, no text around it."
-        f" It must be valid for this JSON Schema:\n{orjson.dumps(schema).decode()}"
-    )
 
 
 def output_of(text: str, question: Question, session: str | None = None) -> JsonObject:
@@ -93,20 +58,3 @@ def _another(rest: str) -> bool:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(constant)
-
-
-def _failed(repair: Repair) -> str:
-    return (
-        "Your answer did not pass. What failed:\n\n"
-        f"{repair.failure}\n\n"
-        "Mend it, and give the whole answer again in the form that was asked for."
-    )
-
-
-def _earlier(repair: Repair) -> str:
-    if repair.previous is None:
-        return ""
-    import orjson
-
-    answer = orjson.dumps(repair.previous, option=orjson.OPT_INDENT_2).decode()
-    return f"You answered before:\n\n{answer}\n\n"
