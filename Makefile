@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all test-live test-agents check fmt lint imports types schemas cov bench examples clean
+.PHONY: help install run test test-all test-live test-agents faults check fmt lint imports types schemas cov bench fuzz audit examples clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -33,6 +34,9 @@ test-live: install ## real agents with your own account, only those that TEST_LI
 test-agents: install ## real agent programs against a scripted model server, cut off from the network
 	$(BIN)/python tests/agents/install.py
 	$(BIN)/python tests/agents/jail.py $(BIN)/python tests/agents/run.py
+
+faults: install ## every fault of docs/faults.md: injected, survived, lost
+	$(BIN)/python tests/faults/run.py
 
 lint: install ## ruff and codespell
 	$(BIN)/ruff check .
@@ -64,6 +68,13 @@ cov: install ## coverage of the whole suite
 
 bench: install ## the figures of the README, measured on this machine
 	$(BIN)/python -m benchmarks
+
+fuzz: install ## a coverage-guided fuzzer on requests, texts and journals, FUZZ_SECONDS=60
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt 'atheris>=3.0'
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
+
+audit: install ## known vulnerabilities of the pinned dependencies, where the database can be reached
+	$(BIN)/python .ci/audit.py
 
 examples: install ## run every example end to end
 	$(BIN)/python -m pytest -q tests/docs -k example

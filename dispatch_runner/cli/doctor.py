@@ -67,7 +67,7 @@ def _lines(report: "Report") -> Iterator[str]:
 def _remark(report: "BackendReport") -> str:
     if report.reason is not None:
         return report.reason
-    parts = []
+    parts = [f"for [agents.{report.agent}]"] if report.agent else []
     if report.keys:
         parts.append(f"sees {', '.join(report.keys)}")
     elif report.program is not None:

@@ -30,6 +30,7 @@ from dispatch_runner.records.journal import JournalBusy
 from dispatch_runner.records.live import find
 from dispatch_runner.records.register import Place
 from dispatch_runner.records.restore import Earlier
+from dispatch_runner.records.run_folder import RESULT_NAME
 from dispatch_runner.records.unfinished import newest_unfinished
 
 
@@ -106,11 +107,10 @@ def _ready_or_answer(
         return answer_settings(channel, error)
     if options.progress != "none":
         kept, left = len(found.past.known), found.left
-        say(
-            f"dispatch-runner: resumes '{earlier.place.name}': {kept} results kept, {left} tasks left"
-        )
+        counts = f"results kept: {kept}, tasks left: {left}"
+        say(f"dispatch-runner: resumes '{earlier.place.name}'; {counts}")
     return Ready(found.prepared, reports, found.past)
 
 
 def _has_result(place: Place) -> bool:
-    return (place.run_folder / "result.json").is_file()
+    return (place.run_folder / RESULT_NAME).is_file()

@@ -24,7 +24,7 @@ VERSION_SECONDS = 15.0
 
 VERSION_LENGTH = 80
 ASKED_ROLE = "coder"
-"""The role for which the backends are judged: every installation has it."""
+"""The agent for which a backend is judged that none has chosen: every installation has it."""
 
 
 @dataclass(slots=True)
@@ -35,6 +35,8 @@ class BackendReport:
     available: bool
     reason: str | None
     """Why not, and what to do about it."""
+    agent: str | None = None
+    """The agent that has chosen it, by whose definition it was judged; null: none has."""
     program: str | None = None
     """Where its program is."""
     version: str | None = None
@@ -65,28 +67,34 @@ class Report:
 
 async def examine(operator: Operator) -> Report:
     """Looks at all backends and agents, and at what the dispatcher itself needs."""
-    backends = [_backend(operator, name) for name in BACKENDS]
+    agents = operator.registry.describe()
+    chosen = {agent.backend: agent.name for agent in reversed(agents) if agent.backend != "offline"}
+    backends = [_backend(operator, name, chosen.get(name)) for name in BACKENDS]
     async with anyio.create_task_group() as group:
         for report, made in backends:
             program = getattr(made, "program", None)
             if report.available and program is not None:
                 group.start_soon(_ask_version, report, program.command, program.environment)
-    unavailable = [agent for agent in operator.registry.describe() if not agent.available]
+    unavailable = [agent for agent in agents if not agent.available]
     notes = [*operator.settings.notes, *operator.registry.warnings]
     reports = [report for report, _ in backends]
     return Report(__version__, reports, unavailable, _machine(operator), notes)
 
 
-def _backend(operator: Operator, name: str) -> tuple[BackendReport, Any]:
-    role = operator.registry.role(ASKED_ROLE)
+def _backend(operator: Operator, name: str, agent: str | None) -> tuple[BackendReport, Any]:
+    """The backend as an agent has it that has chosen it, or as any would."""
+    asked = agent or ASKED_ROLE
     try:
-        backend = operator.registry.backend(ASKED_ROLE, name)
+        role = operator.registry.role(asked)
+        backend = operator.registry.backend(asked, name)
     except SettingsError as error:
-        return BackendReport(name, False, error.hint or error.message), None
+        return BackendReport(name, False, _for_any(error.hint or error.message)), None
     except ImportError as error:
         return BackendReport(name, False, f"it cannot be loaded: {error}"), None
     reason = backend.unavailable(role)
-    report = BackendReport(name, reason is None, reason, provider=backend.provider)
+    if reason is not None and agent is None:
+        reason = _for_any(reason)
+    report = BackendReport(name, reason is None, reason, agent, provider=backend.provider)
     report.cost = backend.unknown_cost(role)
     program = getattr(backend, "program", None)
     if program is not None:
@@ -94,6 +102,11 @@ def _backend(operator: Operator, name: str) -> tuple[BackendReport, Any]:
         report.program = found
         report.keys = sorted(filter(SECRET_NAME.search, program.environment))
     return report, backend
+
+
+def _for_any(hint: str) -> str:
+    """A hint for whichever agent, where no agent has chosen the backend."""
+    return hint.replace(f"[agents.{ASKED_ROLE}]", "[agents.NAME]")
 
 
 async def _ask_version(

@@ -12,6 +12,7 @@ from dispatch_runner.errors import RequestRejected
 from dispatch_runner.marks import MARKER, started_at
 from dispatch_runner.models import Config, JsonObject, Problem, TaskResult
 from dispatch_runner.models.trace import Attempt
+from dispatch_runner.models.usage import total_usage
 from dispatch_runner.records.recorder import Recorder
 from dispatch_runner.records.redaction import Redactor
 from dispatch_runner.records.restore import Earlier, Reopening
@@ -77,14 +78,17 @@ def resumption(operator: Operator, earlier: Earlier, wish: Wish) -> Resumption:
     known = earlier.results(retry_failed=wish.retry_failed)
     attempts: Mapping[str, Sequence[Attempt]] = {}
     same: dict[str, str] | None = None
+    spent = earlier.spent
     if changed:
         same = {} if before is None else mapping(before["tasks"], clean(document)["tasks"], known)
         known = {new: dataclasses.replace(known[old], task_id=new) for new, old in same.items()}
+        dropped = earlier.replay.tasks.keys() - set(same.values())
+        spent = total_usage([spent, *earlier.consumed(dropped)])
         warnings.append(f"the request was changed: {len(known)} results are kept")
     else:
         again = (task.task_id for task in prepared.request.tasks if task.task_id not in known)
         attempts = {name: made for name in again if (made := earlier.attempts(name))}
-    config = _config(operator, prepared, earlier, wish.flags)
+    config = _config(operator, prepared, earlier, before, wish.flags)
     request = dataclasses.replace(prepared.request, correlation_id=earlier.correlation_id)
     prepared = prepared._replace(request=request, config=config)
     kept_names = same or {name: name for name in known}
@@ -94,12 +98,13 @@ def resumption(operator: Operator, earlier: Earlier, wish: Wish) -> Resumption:
 
     def reopen(redactor: Redactor, in_force: JsonObject) -> Recorder:
         way = Reopening(
-            document, same, attempts, known, operator.as_json(), operator.settings.durability
-        )
+            document, same, attempts, known, spent, operator.as_json(),
+            operator.settings.durability,
+        )  # fmt: skip
         return earlier.reopen(way, redactor, in_force)
 
     past = Past(
-        reopen, known, attempts, earlier.replay.elapsed(), earlier.replay.peak,
+        reopen, known, attempts, spent, earlier.replay.elapsed(), earlier.replay.peak,
         [*earlier.warnings, *warnings],
     )  # fmt: skip
     return Resumption(prepared, past)
@@ -184,15 +189,24 @@ def _shown(value: object) -> str:
 
 
 def _config(
-    operator: Operator, prepared: Prepared, earlier: Earlier, flags: Flags
+    operator: Operator,
+    prepared: Prepared,
+    earlier: Earlier,
+    request: JsonObject | None,
+    flags: Flags,
 ) -> EffectiveConfig:
-    """The limits of before, but for those that a flag changes now."""
+    """The limits of before, but for those that a flag, or a changed request, changes now."""
     asked, now, before = prepared.request.config, prepared.config.as_json(), earlier.index["config"]
+    asked_before = (request or {}).get("config", {})
     wishes: JsonObject = {}
     for key in LIMITS:
         if getattr(flags, key) is not None:
             wishes[key] = None
-        elif key not in operator.settings.overriding and before.get(key) != now[key]:
+        elif (
+            key not in operator.settings.overriding
+            and before.get(key) != now[key]
+            and asked_before.get(key) == getattr(asked, key)
+        ):
             wishes[key] = before.get(key)
     config: Config = dataclasses.replace(asked, **wishes)
     in_force = effective(operator.settings, config)

@@ -66,6 +66,8 @@ class Past(NamedTuple):
     """Results that stay, by id."""
     attempts: Mapping[str, Sequence[Attempt]]
     """Of the tasks that are run again, by id."""
+    spent: Usage | None
+    """What else was consumed."""
     seconds: float
     """How long those processes ran."""
     peak: int
@@ -74,7 +76,7 @@ class Past(NamedTuple):
     def usages(self) -> list[Usage]:
         """Everything that was consumed, as far as it is known."""
         again = (attempt.usage for each in self.attempts.values() for attempt in each)
-        all_ = (*(result.usage for result in self.known.values()), *again)
+        all_ = (*(result.usage for result in self.known.values()), *again, self.spent)
         return [usage for usage in all_ if usage is not None]
 
 
@@ -276,6 +278,13 @@ class Dispatch:
             fail_fast=self._config.fail_fast,
         )
 
+    def _what_is_left(self, interrupted: str | None) -> str:
+        command = f"'dispatch-runner resume {self.run_folder.name}'"
+        if interrupted is None:
+            return f"a provider takes no more calls; {command} runs what is left, once it does again"
+        more = " with a larger budget" if interrupted == "budget" else ""
+        return f"interrupted by {interrupted}; {command}{more} runs what is left"
+
     def _result(self) -> Result:
         executor, recorder, past = self._executor, self._recorder, self._past
         results = executor.results()
@@ -287,9 +296,8 @@ class Dispatch:
             peak=max(executor.peak, past.peak if past else 0),
         )
         interrupted = executor.stopped if summary.cancelled else None
-        if interrupted is not None:
-            command = f"dispatch-runner resume {self.run_folder.name}"
-            self.warnings.append(f"interrupted by {interrupted}; '{command}' runs what is left")
+        if summary.cancelled:
+            self.warnings.append(self._what_is_left(interrupted))
         return Result(
             status=overall_status(summary),
             correlation_id=self.correlation_id,

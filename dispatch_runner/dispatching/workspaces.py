@@ -56,11 +56,14 @@ class LazyWorkspaces:
     async def merge(self, results: Sequence[TaskResult]) -> Merge | None:
         """Merges what succeeded, if that was asked for and nothing was cancelled, which a resume would
         run. Never raises for a failure of git."""
-        if self._worktrees is None or self._operator.settings.merge == "none":
+        if self._operator.settings.merge == "none" or not self._any_worktree():
             return None
         if any(result.status is TaskStatus.CANCELLED for result in results):
             self._notes.append("nothing was merged, since tasks were cancelled")
             return None
+        if self._opened is None:  # everything was done in an earlier process
+            self._opened = self._open()
+        assert self._worktrees is not None
         from dispatch_runner.workspaces.git import GitError
         from dispatch_runner.workspaces.topology import merge_dispatch
 
@@ -75,6 +78,9 @@ class LazyWorkspaces:
         if merge is not None:
             self._note_losses(merge)
         return merge
+
+    def _any_worktree(self) -> bool:
+        return any(job.workspace == "worktree" for jobs in self._jobs for job in jobs)
 
     def _note_losses(self, merge: Merge) -> None:
         lost = {

@@ -54,6 +54,8 @@ class ResultSummary:
     trace_index: str | None
     warnings: list[str]
     warnings_omitted: int
+    merge_branch: str | None = None
+    """Where the changes in git worktrees were merged, if they were."""
 
 
 @dataclass(slots=True)

@@ -82,6 +82,8 @@ class IndexEntry:
     status: str
     """`pending` until the task settles, then its status."""
     trace_file: str | None
+    backend: str | None = None
+    """Who answered, or was asked last; null when nobody was."""
 
 
 @dataclass(slots=True)

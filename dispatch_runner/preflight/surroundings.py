@@ -94,8 +94,8 @@ def check_checks(
         wanted = entry.fields.get("agent") if checks else None
         agent = agents.get(wanted) if isinstance(wanted, str) else None
         for name in agent.checks if agent else ():
-            place = ("tasks", entry.index, "agent")
-            _check_program(name, checks[name][0], place, told, entry, problems)
+            where = ("tasks", entry.index, "agent")
+            _check_program(name, checks[name][0], where, told, entry, problems)
 
 
 def _check_program(

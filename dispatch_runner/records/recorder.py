@@ -292,6 +292,7 @@ class Recorder:
         entry = self._entries.get(result.task_id)
         if entry is not None:
             entry.status, entry.trace_file = result.status, result.trace_file
+            entry.backend = result.backend
         fields = b'{"status":"%s","trace":"%s","bytes":%d,"trace_crc":"%08x"%s}' % (
             result.status.encode(),
             trace_name.encode(),

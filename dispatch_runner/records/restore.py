@@ -4,7 +4,9 @@ From `hold` on nobody else runs, resumes or prunes it. Nothing is written before
 """
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ import orjson
 from dispatch_runner import __version__
 from dispatch_runner.clock import Clock
 from dispatch_runner.errors import RecordError
-from dispatch_runner.models import ErrorType, JsonObject, TaskError, TaskResult
+from dispatch_runner.models import ErrorType, JsonObject, TaskError, TaskResult, Usage
 from dispatch_runner.models.trace import Attempt, Index, IndexEntry
 from dispatch_runner.records import store
 from dispatch_runner.records.added import added_tasks
@@ -35,6 +37,9 @@ from dispatch_runner.records.redaction import Redactor
 from dispatch_runner.records.register import Place
 from dispatch_runner.records.replay import KEPT, Begun, RecordedTask, Replay
 from dispatch_runner.records.run_folder import REQUEST_NAME
+
+MARKED = re.compile(r"(?:.*/)?(\d+)-([0-9a-f]{12})-")
+"""Less would be a marker of others, too."""
 
 FINISHED = frozenset({"success", "error", "timeout"})
 """Statuses of tasks that ran to an end of their own."""
@@ -61,6 +66,8 @@ class Reopening(NamedTuple):
     attempts: Mapping[str, Sequence[Attempt]]
     """Earlier attempts of the tasks that are run again."""
     kept: Mapping[str, TaskResult]
+    spent: Usage | None
+    """Consumed by tasks of requests before this one, whose results are not kept."""
     operator: JsonObject
     durability: Durability
 
@@ -132,12 +139,26 @@ class Earlier:
         found: JsonObject = self.replay.header.get("operator") or {}
         return found
 
+    @property
+    def spent(self) -> Usage | None:
+        """As in `Reopening`, so far."""
+        known = self.replay.header.get("spent")
+        return None if known is None else Usage(**known)
+
+    def consumed(self, names: Collection[str]) -> list[Usage | None]:
+        """What those tasks have consumed, as far as it is recorded."""
+        return [attempt.usage for name in names for attempt in self.attempts(name)]
+
     def holder(self) -> Holder | None:
         """Null when it wrote its result: then it left nothing."""
-        last, header = self._loaded.records[-1:], self.replay.header
-        if not last or last[0]["event"] == "result_written" or "marker" not in header:
+        last, header = self.replay.last, self.replay.header
+        if last is None or last["event"] == "result_written":
             return None
-        return Holder(header["pid"], header["pid_started"], header["marker"], header["token"])
+        marker, token = header.get("marker"), header.get("token")
+        found = MARKED.fullmatch(str(marker))
+        if found is None or found[2] != token or found[1] != str(header["pid"]):
+            return None
+        return Holder(header["pid"], header["pid_started"], str(marker), str(token))
 
     def is_digest_of(self, request: JsonObject) -> bool:
         """Whether that is the very request, with its secrets, to which no tasks were added."""
@@ -194,11 +215,14 @@ class Earlier:
         journal.append("resumed", data=orjson.dumps(counts))
         journal.reserve = run.reserve = reserve_in(run)
         index = self._new_index(way, header["request_file"], redactor.redact(config))
+        if way.mapping is not None:
+            index.metadata = redactor.redact(way.request.get("metadata", {}))
         write_index(self._parent, run, index)
         background = Background(run, journal, redactor, durable=way.durability == "power")
         printed = self._printed_by_the_interrupted()
         if background.durable or printed:
-            background.request((self._parent, f"{self.place.name}.json"), printed=printed)
+            files = ((run, header["request_file"]), (self._parent, f"{self.place.name}.json"))
+            background.request(*files, printed=printed)
         made = {name: len(each) for name, each in way.attempts.items()}
         return Recorder(
             self._parent, self.place.name, run, journal, index, background, redactor, self._clock,
@@ -299,6 +323,8 @@ class Earlier:
         header = header_of(
             self.correlation_id, way.request, self.request_file, self.redacted, way.operator
         )
+        if way.spent is not None:
+            header["spent"] = asdict(way.spent)
         if self.replay.added:  # the file holds only those of the beginning, and has their digest
             header["request_sha256"] = self.replay.header["request_sha256"]
         return header | {"version": __version__}
@@ -337,7 +363,8 @@ class Earlier:
             result = way.kept.get(task["task_id"])
             status = "pending" if result is None else str(result.status)
             trace = None if result is None else result.trace_file
-            tasks.append(IndexEntry(task["task_id"], task["agent"], status, trace))
+            backend = None if result is None else result.backend
+            tasks.append(IndexEntry(task["task_id"], task["agent"], status, trace, backend))
         return Index(
             correlation_id=self.correlation_id,
             dispatch_timestamp=before["dispatch_timestamp"],

@@ -10,7 +10,15 @@ from rich.text import Text
 
 from dispatch_runner.models import TaskResult, TaskStatus
 from dispatch_runner.report.tally import Running, View
-from dispatch_runner.report.wording import cause, clock_time, duration, label, one_line, reason
+from dispatch_runner.report.wording import (
+    cause,
+    clock_time,
+    duration,
+    label,
+    one_line,
+    reason,
+    spent_by,
+)
 
 NARROW = 60
 """Columns below which agents and descriptions are left out."""
@@ -153,7 +161,11 @@ def _settled(result: TaskResult, column: int, width: int) -> Text:
     if result.status is TaskStatus.BLOCKED:
         return row.append("blocked ", style).append(reason(result))
     if result.status is TaskStatus.SUCCESS:
-        return row.append(label(result.agent) if width >= NARROW else "")
+        if width < NARROW:
+            return row
+        return row.append_text(_cell(result.agent, AGENT_WIDTH)).append(
+            f"  {spent_by(result)}", "dim"
+        )
     return row.append(reason(result))
 
 

@@ -17,7 +17,16 @@ from dispatch_runner.models import TaskResult, TaskStatus
 from dispatch_runner.report.output import LineWriter, Output
 from dispatch_runner.report.summary import summary_lines
 from dispatch_runner.report.tally import Tally
-from dispatch_runner.report.wording import WORD, cause, duration, held, label, one_line, reason
+from dispatch_runner.report.wording import (
+    WORD,
+    cause,
+    duration,
+    held,
+    label,
+    one_line,
+    reason,
+    spent_by,
+)
 
 LINES_PER_SECOND = 10.0
 BURST = 100
@@ -73,7 +82,8 @@ class Lines:
         failed = result.status is TaskStatus.ERROR or result.status is TaskStatus.TIMEOUT
         if failed or self._may_show(now):
             spent = duration(result.execution_time_ms / 1000) if result.attempts else ""
-            self._put(now, WORD[result.status], result.task_id, spent, reason(result))
+            notes = spent, spent_by(result), reason(result)
+            self._put(now, WORD[result.status], result.task_id, *notes)
 
     def _may_show(self, now: float) -> bool:
         allowed = self._throttle.allows(now)

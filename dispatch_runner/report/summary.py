@@ -20,11 +20,7 @@ def summary_lines(result: Result) -> list[str]:
     failures = [each for each in result.results if _failed(each)]
     return [
         _headline(result),
-        *(
-            f"  {part}"
-            for part in (_measured(result.summary), _consumed(result.summary.usage))
-            if part
-        ),
+        *(f"  {part}" for part in (_measured(result.summary), _consumed(result)) if part),
         *(line for each in failures[:NAMED_FAILURES] for line in _failure(each)),
         *_more(len(failures) - NAMED_FAILURES),
         *(f"  warning: {one_line(each)}" for each in result.warnings),
@@ -54,16 +50,30 @@ def _measured(summary: Summary) -> str:
     return ", ".join(parts)
 
 
-def _consumed(usage: Usage | None) -> str:
+def _consumed(result: Result) -> str:
+    usage = result.summary.usage
     if usage is None:
         return ""
     figures = (
         (usage.requests, "requests {:,}"),
         (usage.input_tokens, "input tokens {:,}"),
         (usage.output_tokens, "output tokens {:,}"),
-        (usage.cost_usd, "cost ${:.4f}"),
     )
-    return ", ".join(text.format(figure) for figure, text in figures if figure is not None)
+    parts = [text.format(figure) for figure, text in figures if figure is not None]
+    parts.append(_cost([each.usage for each in result.results if each.usage]))
+    return ", ".join(filter(None, parts))
+
+
+def _cost(usages: list[Usage]) -> str:
+    known = [usage.cost_usd for usage in usages if usage.cost_usd is not None]
+    unknown = len(usages) - len(known)
+    if not usages:
+        return ""
+    if not unknown:
+        return f"cost ${sum(known):.4f}"
+    if not known:
+        return "cost unknown"
+    return f"cost ${sum(known):.4f} and more: unknown of {unknown} task{'s' if unknown > 1 else ''}"
 
 
 def _failure(result: TaskResult) -> list[str]:

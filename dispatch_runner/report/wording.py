@@ -78,6 +78,14 @@ def reason(result: TaskResult) -> str:
     return cause(result.error)
 
 
+def spent_by(result: TaskResult) -> str:
+    """Who answered and what it cost: `claude-code $0.0016`; empty where nothing was consumed."""
+    if result.usage is None or result.backend is None:
+        return ""
+    cost = result.usage.cost_usd
+    return result.backend if cost is None else f"{result.backend} ${cost:.4f}"
+
+
 def cause(error: TaskError) -> str:
     """Type and message: `missing_file: ...`."""
     return f"{error.type}: {one_line(error.message)}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from dispatch_runner.models.result import MergeConflict
 from dispatch_runner.workspaces.git import Git, GitError
+from dispatch_runner.workspaces.names import shown
 from dispatch_runner.workspaces.repository import Repository
 
 HUNK_CHARACTERS = 4_000
@@ -57,7 +58,7 @@ async def merged(repository: Repository, ours: str, theirs: Work) -> str:
         raise Conflicts(
             [
                 MergeConflict(
-                    theirs.task_id, _shown(path), _named(await _hunk(git, contents, path), theirs)
+                    theirs.task_id, shown(path), _named(await _hunk(git, contents, path), theirs)
                 )
                 for path in files[:MOST_CONFLICTS]
             ]
@@ -87,8 +88,3 @@ def _named(hunk: str, theirs: Work) -> str:
         hunk,
         flags=re.MULTILINE,
     )
-
-
-def _shown(path: str) -> str:
-    """A path as text: bytes that are no UTF-8 are replaced."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -49,6 +49,11 @@ def unquoted(name: str) -> str:
     return _QUOTED.sub(lambda found: _bytes(found[0]).decode("utf-8", "replace"), name)
 
 
+def shown(path: str) -> str:
+    """A path as text for documents: bytes that are no UTF-8 are replaced."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def digest(text: str) -> str:
     """Few hexadecimal digits that tell two texts apart."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -16,9 +16,13 @@ from dispatch_runner.settings.values import Scope
 from dispatch_runner.workspaces import scope as scopes
 from dispatch_runner.workspaces.git import GitError
 from dispatch_runner.workspaces.merging import Conflicts
+from dispatch_runner.workspaces.names import shown
 from dispatch_runner.workspaces.relocation import ScratchPlace
 from dispatch_runner.workspaces.repository import Saved
 from dispatch_runner.workspaces.worktrees import Opened, Worktrees
+
+FILES_TOLD = 1_000
+"""Most changed files in a trace."""
 
 SAVE_SECONDS = 300.0
 """Most for committing what a task did, also when everything else is being cancelled."""
@@ -139,7 +143,7 @@ class InWorkspace:
             base=tree.base,
             commit=saved.tip,
             builds_on=work.sources,
-            files=saved.files[:1_000],
+            files=[shown(path) for path in saved.files[:FILES_TOLD]],
         )
         outcome.warnings += opened.notes
         outcome.warnings += [f"not committed: {reason}" for reason in saved.unsaved[:10]]

@@ -7,6 +7,7 @@ from dispatch_runner.errors import AgentError
 from dispatch_runner.models import ErrorType, JsonObject, TaskError
 from dispatch_runner.paths import identity, matches
 from dispatch_runner.references import resolve
+from dispatch_runner.workspaces.names import shown
 
 SHOWN = 5
 
@@ -31,7 +32,7 @@ def outside(changed: Sequence[str], scope: Sequence[str]) -> list[str]:
 
 def complaint(files: Sequence[str]) -> str:
     """What is said of files outside the scope."""
-    named = ", ".join(f"'{path}'" for path in files[:SHOWN])
+    named = ", ".join(f"'{shown(path)}'" for path in files[:SHOWN])
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     return f"changed outside its declared scope: {named}{more}"
 
@@ -42,5 +43,5 @@ def refusal(files: Sequence[str]) -> TaskError:
         ErrorType.PERMISSION_DENIED,
         complaint(files),
         hint='declare the files in modifies_files, or set scope = "warn"',
-        details={"files": list(files[:100])},
+        details={"files": [shown(path) for path in files[:100]]},
     )

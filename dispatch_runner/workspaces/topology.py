@@ -6,12 +6,14 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Literal
 
+import anyio
+
 from dispatch_runner.models.result import FailedCheck, LeftOut, Merge
 from dispatch_runner.workspaces.git import Git
 from dispatch_runner.workspaces.merging import Conflicts, Work, merged
 from dispatch_runner.workspaces.names import merged_branch
 from dispatch_runner.workspaces.repository import Repository, Worktree
-from dispatch_runner.workspaces.worktrees import CHECK_NAME, Worktrees
+from dispatch_runner.workspaces.worktrees import CHECK_NAME, Worktrees, left_tree
 
 Judge = Callable[[Path], Awaitable[str | None]]
 """Runs the operator's check in a folder: what failed, in words, or null."""
@@ -75,7 +77,8 @@ class Merging:
                 base, waiting = good, [work for work, _ in steps[culprit + 1 :]]
         finally:
             if self._tree is not None:
-                await self.repository.remove(self._tree)
+                with anyio.CancelScope(shield=True):
+                    await self.repository.remove(self._tree)
         self.report.merged += [work.task_id for work, _ in steps]
         return steps[-1][1] if steps else base
 
@@ -135,6 +138,9 @@ class Merging:
         """What the check says of a commit."""
         assert self.check is not None
         if self._tree is None:
+            left = await left_tree(self.repository, self.repository.home / folder, "")
+            if left is not None:  # of a process that was killed
+                await self.repository.remove(left)
             self._tree = await self.repository.add(folder, None, commit)
         git = Git(self._tree.folder, self.repository.git.environ)
         await git.run("checkout", "--quiet", "--force", "--detach", commit)

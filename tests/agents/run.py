@@ -1,7 +1,6 @@
-"""Runs the tests of real agents, several files at a time: the programs are slow, and mostly wait.
+"""Runs the tests of real agents, several files or parts of files at a time: the programs are slow.
 
-`python tests/agents/jail.py python tests/agents/run.py`: prints the report of each file when it is
-done; exit code 1 when one failed. Bounded in time; whatever is left running then is killed.
+`python tests/agents/jail.py python tests/agents/run.py`: prints the report of each when it is done; exit code 1 when one failed. Bounded in time; whatever is left running then is killed.
 """
 
 import os
@@ -13,33 +12,49 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))
 
 from support.processes import carrying, kill  # noqa: E402
 
-AT_ONCE = 3
+AT_ONCE = 4
+PARTS = {"test_opencode": 4, "test_acp": 4, "test_gemini": 3, "test_claude_code": 2}
+"""Into how many the longest files are shared out. They go first, so that no long one is left for last."""
 FILE_SECONDS = 360.0
+
+
+class Part(NamedTuple):
+    """Tests of one file."""
+
+    file: Path
+    number: int
+    of: int
+
+    @property
+    def name(self) -> str:
+        return self.file.stem if self.of == 1 else f"{self.file.stem}-{self.number}-of-{self.of}"
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How one file went."""
+    """How one part of a file went."""
 
-    file: Path
+    part: Part
     seconds: float
     passed: bool
     report: str
 
 
-def run(file: Path, temporary: Path) -> Done:
-    """Runs one file in a process of its own, within its time."""
-    pytest = [sys.executable, "-m", "pytest", "-q", f"--basetemp={temporary / file.stem}"]
+def run(part: Part, temporary: Path) -> Done:
+    """Runs one part in a process of its own, within its time."""
+    pytest = [sys.executable, "-m", "pytest", "-q", f"--basetemp={temporary / part.name}"]
     began = time.monotonic()
     try:
         done = subprocess.run(
-            [*pytest, str(file)],
+            [*pytest, str(part.file)],
+            env={**os.environ, "TEST_AGENTS_PART": f"{part.number}/{part.of}"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -50,24 +65,29 @@ def run(file: Path, temporary: Path) -> Done:
     except subprocess.TimeoutExpired as error:
         passed, report = False, (error.stdout or b"") + b"\nnot done within its time"
     seconds = time.monotonic() - began
-    return Done(file, seconds, passed, report.decode(errors="replace").strip())
+    return Done(part, seconds, passed, report.decode(errors="replace").strip())
 
 
 def run_all(files: Sequence[Path]) -> list[Done]:
-    """Runs all files and prints each report as it comes."""
+    """Runs all files and prints the reports in their order."""
+    shares = {file: PARTS.get(file.stem, 1) for file in files}
+    longest_first = sorted(files, key=lambda file: -shares[file])
+    parts = [
+        Part(file, n, shares[file]) for file in longest_first for n in range(1, shares[file] + 1)
+    ]
     with (
         tempfile.TemporaryDirectory(prefix="agents-", ignore_cleanup_errors=True) as name,
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
         temporary = Path(name).resolve()
         try:
-            return [_told(each) for each in pool.map(lambda file: run(file, temporary), files)]
+            return [_told(each) for each in pool.map(lambda part: run(part, temporary), parts)]
         finally:
             kill(carrying(str(temporary)))
 
 
 def _told(done: Done) -> Done:
-    sys.stdout.write(f"== {done.file.name}, {done.seconds:.0f} s\n{done.report}\n")
+    sys.stdout.write(f"== {done.part.name}, {done.seconds:.0f} s\n{done.report}\n")
     sys.stdout.flush()
     return done
 

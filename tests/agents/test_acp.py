@@ -34,6 +34,9 @@ LACKS = {
     ),
     **dict.fromkeys(("working", "deaf"), "it does not tell what a cancelled prompt consumed"),
     "404": "it calls that 500",
+    **dict.fromkeys(
+        ("400", "403"), "its words for it are those that the backend `gemini` is tried with"
+    ),
     "refusal": "it takes a refusal for an empty answer",
     "spending": "it does not tell what it consumes while it works",
 }

@@ -57,6 +57,19 @@ def test_an_agent_that_was_chosen_and_cannot_run_is_a_failure(cli, programs):
     assert {agent["name"] for agent in ran.document["unavailable_agents"]} == {"coder", "debug"}
 
 
+def test_a_backend_is_judged_by_the_agent_that_has_chosen_it(cli, programs, tmp_path):
+    program(programs, "my-codex", "echo codex-cli 1.2.3")
+    settings = tmp_path / "dispatch.toml"
+    settings.write_text(f'[agents.debug]\nbackend = "codex"\ncommand = ["{programs}/my-codex"]\n')
+    _, backends = examined(cli, programs, "--config", str(settings))
+    assert (backends["codex"]["agent"], backends["codex"]["version"]) == (
+        "debug",
+        "codex-cli 1.2.3",
+    )
+    assert "[agents.NAME]" in backends["llm"]["reason"]
+    assert backends["llm"]["agent"] is None
+
+
 def test_people_get_tables(cli, programs):
     ran = cli("doctor", env={"PATH": f"{programs}:/usr/bin:/bin"}, writes=(), text=True)
     assert ran.text.startswith("BACKEND")

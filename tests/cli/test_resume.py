@@ -5,6 +5,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+
+from dispatch_runner.cli.app import app
 
 SECRET = "AKIA" + "IOSFODNN7EXAMPLE"
 
@@ -203,6 +206,14 @@ def test_damaged_records_are_our_fault_and_nothing_starts(gate):
     ran = gate.resume()
     assert (ran.code, ran.codes) == (3, ["record_error"])
     assert gate.runs() == 1
+
+
+def test_it_has_all_flags_of_run():
+    """What is meant by `--trace-dir` differs, and the request comes after the dispatch."""
+    commands = get_command(app).commands
+    run, resume = ({p.name for p in commands[name].params} for name in ("run", "resume"))
+    assert run - resume == {"carry_changes"}, "what was carried over is in the worktrees"
+    assert resume - run == {"dispatch", "retry_failed", "accept_changes"}
 
 
 def test_a_crash_that_is_asked_for_wrongly_is_told(cli):

@@ -182,3 +182,36 @@ def test_a_killed_dispatcher_loses_nothing_and_a_resume_merges(cli, repo):
     kept = repo.branches()
     assert [each.rpartition("/")[2] for each in kept if not each.endswith("-merged")] == ["waits"]
     assert repo.show(kept[-1], "half.txt") == "half"  # what the killed one left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signalled", [signal.SIGTERM, signal.SIGKILL])
+def test_a_merge_that_was_cut_short_is_made_up_for_by_a_resume(cli, repo, signalled):
+    ready = cli.folder.parent / "ready"
+    script = cli.folder.parent / "check.sh"
+    script.write_text(f"touch {ready}; sleep 60")
+    check = '[workspaces]\ncheck = "slow"\n[checks.slow]\ncommand = ["sh", "{script}"]\n'
+    cli.configure(check.format(script=script))
+    flags = ("-q", "--workspace=worktree", "--merge=topological")
+    process = cli.start(*flags, stdin=-1)
+    tasks = [writer(cli, "a", x_txt="x"), writer(cli, "b", ["a"], y_txt="y")]
+    process.stdin.write(json.dumps({"tasks": tasks}).encode())
+    process.stdin.close()
+    process.stdin = None
+    cli.until(ready.exists, "the check")
+    process.send_signal(signalled)
+    if signalled == signal.SIGTERM:
+        ran = cli.finish(process)
+        assert ran.statuses == {"a": "success", "b": "success"}
+        assert ran.document["merge"] is None
+        assert any("the merge was interrupted" in each for each in ran.document["warnings"])
+        assert repo.git("worktree", "list").count("+check") == 0
+        return
+    process.communicate()
+    cli.until(lambda: not cli.survivors(), "the end of its programs")
+    assert len(repo.branches()) == 2
+    script.write_text("true")
+    ran = cli("resume", *flags, writes=WRITES)
+    assert ran.code == 0, ran
+    assert ran.document["merge"]["merged"] == ["a", "b"], ran.document["warnings"]
+    assert len(repo.branches()) == 1

@@ -108,7 +108,7 @@ def _covers(scope: str, command: str) -> bool:
 def test_no_document_names_a_flag_that_does_not_exist(document: Path) -> None:
     known = {flag for _, flag in FLAGS} | NOT_OURS | {"--help", "--version"}
     if document.name == "backends.md" or document.parent.name == "adr":  # those that we give to the agents' programs
-        sources = (ROOT / "dispatch_runner" / "backends").glob("*.py")
+        sources = (ROOT / "dispatch_runner" / "backends").rglob("*.py")
         known |= {flag for path in sources for flag in FLAG.findall(path.read_text())}
     assert set(FLAG.findall(document.read_text())) - known == set()
 

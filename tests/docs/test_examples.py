@@ -217,6 +217,42 @@ def test_example_of_a_markdown_agent_lacks_nothing_but_a_backend(tmp_path: Path)
     assert "choose a backend" in error["message"]
 
 
+def test_example_of_mixed_agents_runs_on_the_programs_that_it_names(tmp_path: Path) -> None:
+    """With stand-ins that repeat what they are asked."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("claude", "codex", "gemini"):
+        stand_in = ROOT / f"tests/support/agents/{name}.py"
+        script = f'#!/bin/sh\nexec "{sys.executable}" -I -S "{stand_in}" echo "$@"\n'
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
+    keys = ("ANTHROPIC_API_KEY", "CODEX_API_KEY", "GEMINI_API_KEY")
+    agents = EXAMPLES / "agents"
+    done = subprocess.run(
+        [*PROGRAM, "--config", str(agents / "dispatch.toml"), "--allow-path", "/tmp"],
+        input=(agents / "mixed.json").read_bytes(),
+        cwd=tmp_path,
+        env={
+            **dict.fromkeys(keys, "dummy"),
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "DISPATCH_RUNNER_AGENTS": str(agents),
+        },
+        capture_output=True,
+        timeout=60,
+    )
+    document = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr.decode()
+    by = {task["task_id"]: task["backend"] for task in document["results"]}
+    assert by == {
+        "module": "offline", "review": "claude-code", "objections": "codex",
+        "statement": "gemini", "report": "offline",
+    }  # fmt: skip
+    found = outputs(document)
+    assert "class NodeWordCountCompute" in found["review"]["text"]
+    assert "You argue against" in found["statement"]["text"]
+
+
 def test_example_of_the_python_api_runs(tmp_path: Path) -> None:
     program = [sys.executable, str(EXAMPLES / "python_api.py")]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)

@@ -14,7 +14,7 @@ NUISANCES = {
     "stops itself": ("kill -STOP $$", "timeout"),
     "has grandchildren that stay": ("sh -c 'sleep 1000 & sleep 1000' & sleep 1000", "timeout"),
     "leaves a daemon": ("(setsid sleep 1000 &); printf done", "success"),
-    "leaves a deaf daemon": (f"(setsid sh -c \"{DEAF} sleep 1000\" &); printf done", "success"),
+    "leaves a deaf daemon": (f'(setsid sh -c "{DEAF} sleep 1000" &); printf done', "success"),
     "leaves one that holds its outputs": ("sleep 1000 & printf done", "success"),
     "closes its outputs early": ("printf done; exec >&- 2>&-; sleep 0.05", "success"),
     "reads to the end of its input and on": ("cat >/dev/null; cat; printf done", "success"),
@@ -28,7 +28,10 @@ NUISANCES = {
     "is not text": (r"printf '\377\376\000\001'", "success"),
     "writes to both outputs at once": ("cat /etc/passwd >&2; printf done", "success"),
     "removes its folder": ("mkdir gone; cd gone; rmdir ../gone; printf done", "success"),
-    "kills its group": ("sleep 1000 & trap '' TERM; kill -TERM 0; printf done; kill -KILL 0", "error"),
+    "kills its group": (
+        "sleep 1000 & trap '' TERM; kill -TERM 0; printf done; kill -KILL 0",
+        "error",
+    ),
 }
 BROKEN = {
     "writes half a line of JSON": ("printf '{\"a\": '", "bad_output"),

@@ -21,13 +21,14 @@ def disk(bench):
     bench.traces.mkdir()
     if shutil.which("unshare") is None or not _can_mount(bench):
         pytest.skip("cannot mount a disk here")
-    run = 'set -u; D() { "%s" $2 -q < request.json > $1.out 2> $1.err; echo $? > $1.code; }\n' % cli.program
+    run = 'D() { "$PROGRAM" $2 -q < request.json > $1.out 2> $1.err; echo $? > $1.code; }\n'
+    environ = {**cli.environ, "PROGRAM": str(cli.program)}
 
     def on(script, tasks=()):
         cli.write("request.json", json.dumps({"tasks": list(tasks)}))
         command = [*NAMESPACE, run + script]
         subprocess.run(
-            command, cwd=cli.folder, env=cli.environ, check=True, timeout=60, capture_output=True
+            command, cwd=cli.folder, env=environ, check=True, timeout=60, capture_output=True
         )
         shutil.rmtree(bench.traces)  # the mount has gone with the namespace; this is what was below
         kept = cli.folder / "kept"

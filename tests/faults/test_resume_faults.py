@@ -163,7 +163,8 @@ def test_killed_at_any_moment_no_finished_task_is_lost(machine: Machine) -> None
     kills = 0
     while kills < 200:
         machine.forget()
-        arguments, given = ("run",), tasks
+        arguments: tuple[str, ...] = ("run",)
+        given: list[dict[str, Any]] | None = tasks
         finished: set[str] = set()
         for _ in range(60):
             process = machine.start(*arguments, tasks=given)
@@ -177,8 +178,8 @@ def test_killed_at_any_moment_no_finished_task_is_lost(machine: Machine) -> None
             if code != -signal.SIGKILL:
                 break
             kills += 1
-            if list_dispatches(machine.folder / "traces"):
-                arguments, given = ("resume",), None
+            for entry in list_dispatches(machine.folder / "traces"):
+                arguments, given = ("resume", entry.name), None  # perhaps it had just ended
                 now = machine.recorded()
                 assert finished <= now
                 assert machine.ran().keys() >= now
@@ -190,6 +191,28 @@ def test_killed_at_any_moment_no_finished_task_is_lost(machine: Machine) -> None
         result = json.loads(index.with_suffix("").joinpath("result.json").read_bytes())
         assert [t["output"]["n"] for t in result["results"]] == list(range(25))
     assert not carrying(machine.marker)
+
+
+@pytest.mark.slow
+def test_of_several_that_resume_at_once_one_does(machine: Machine) -> None:
+    machine("run", tasks=TASKS, crash_at="6")
+    (name,) = (entry.name for entry in list_dispatches(machine.folder / "traces"))
+    before, finished = machine.ran(), machine.recorded()
+    processes = [machine.start("resume", name) for _ in range(4)]
+    documents = []
+    for process in processes:
+        assert process.stdout is not None
+        with process.stdout as stdout:
+            documents.append(json.loads(stdout.read()))
+        process.wait(timeout=30)
+    whole = [each for each in documents if "results" in each]
+    refused = [each["errors"][0]["code"] for each in documents if "results" not in each]
+    assert whole, "one of them does it"
+    assert set(refused) <= {"dispatch_busy"}
+    assert all(each == whole[0] for each in whole), "who comes later finds it complete"
+    again = machine.ran() - before
+    assert not finished & again.keys()
+    assert max(again.values()) == 1
 
 
 ECHOES: list[dict[str, Any]] = [

@@ -218,6 +218,14 @@ def test_no_command_runs_a_file_of_a_checkout(
     assert checkout.ran() == ""
 
 
+def test_the_module_does_not_run_a_file_of_a_checkout_when_python_is_told_so(
+    checkout: Checkout,
+) -> None:
+    command = [sys.executable, "-P", "-m", "dispatch_runner", "--version"]
+    subprocess.run(command, cwd=checkout.folder, check=True, capture_output=True, timeout=30)
+    assert checkout.ran() == ""
+
+
 @pytest.mark.parametrize("depth", ["quick", "standard", "deep"])
 def test_no_file_of_a_checkout_runs_by_debugging_it(checkout: Checkout, depth: str) -> None:
     result = checkout.run(tasks=[debug(checkout, depth)])

@@ -170,11 +170,14 @@ def descendants() -> set[int]:
     return found
 
 
-async def test_an_answer_in_words_is_a_text(agent: Agent) -> None:
+async def test_an_answer_in_words_is_a_text_and_is_counted_once(agent: Agent) -> None:
     answer, call = await agent.ask("success")
     assert answer.output == {"text": "hello"}
     assert answer.warnings == []
     assert call.log.events, "the trace says nothing of the call"
+    assert call.meter.usage is not None
+    assert (call.meter.usage.input_tokens, call.meter.usage.output_tokens) == (100, 20)
+    assert call.meter.usage.requests in {1, None}
 
 
 async def test_it_can_serve_a_role_that_asks_and_no_other(agent: Agent) -> None:
@@ -187,13 +190,6 @@ async def test_a_question_arrives_unchanged(agent: Agent) -> None:
     asked = '\'; rm -rf / #\n--help ${x} {y} "ünïcode"\n</prompt>'
     answer, _ = await agent.ask("echo", Question(asked))
     assert asked in answer.output["text"]
-
-
-async def test_what_was_consumed_is_counted_once(agent: Agent) -> None:
-    _, call = await agent.ask("success")
-    assert call.meter.usage is not None
-    assert (call.meter.usage.input_tokens, call.meter.usage.output_tokens) == (100, 20)
-    assert call.meter.usage.requests in {1, None}
 
 
 async def test_all_turns_are_counted_and_each_tool_is_in_the_trace(agent: Agent) -> None:

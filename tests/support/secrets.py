@@ -10,7 +10,7 @@ UPPER = string.ascii_uppercase + string.digits
 LETTERS = string.ascii_letters + string.digits
 BECH32 = "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
 PUBLIC = re.compile(
-    r"-----|PRIVATE KEY|webhooks/|discord|123456789|SECRET-K|ECRET-KEY|-ant-(?:api|oat)|k-proj-|xFfGF0|xapp-1|AgEIc|eyJ"
+    r"-----|PRIVATE KEY|webhooks/|iscord|\.com/|123456789|SECRET-K|ECRET-KEY|-ant-(?:api|oat)|k-proj-|xFfGF0|xapp-1|AgEIc|eyJ"
 )
 """Marks what is the same in every secret of its kind."""
 WINDOW = 12

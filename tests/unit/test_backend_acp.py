@@ -306,7 +306,7 @@ async def test_what_is_no_message_is_passed_over_and_unknown_requests_are_refuse
 
 async def test_words_are_never_a_command_of_the_agent(call: AgentCall) -> None:
     answer = await ask("echo", call, Question("\n/init now"))
-    assert answer.output["text"].startswith("The task:")
+    assert answer.output["text"].startswith("Your task:")
 
 
 async def test_one_that_closes_its_output_and_runs_on_is_ended(call: AgentCall) -> None:

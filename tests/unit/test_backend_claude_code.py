@@ -15,7 +15,6 @@ from dispatch_runner.models import ErrorType, Usage
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import AgentCall, Answer, Budget, Question, Repair
 from dispatch_runner.settings.backend_options import BackendOptions
-from dispatch_runner.testing import AnyInputRole
 from support.agent_suite import SCHEMA, WatchedMeter, agent_call, descendants, role_of
 
 pytestmark = pytest.mark.anyio
@@ -111,12 +110,6 @@ async def test_it_runs_where_the_operator_says(tmp_path: Path) -> None:
     call = agent_call(tmp_path)
     await ask("success", call, cwd=elsewhere)
     assert (elsewhere / "given.json").exists()
-
-
-async def test_a_role_without_words_is_not_asked(tmp_path: Path) -> None:
-    with pytest.raises(AgentError) as caught:
-        await backend_of("success").answer(AnyInputRole("mute"), agent_call(tmp_path))
-    assert (caught.value.type, caught.value.retryable) == (ErrorType.UNAVAILABLE, False)
 
 
 async def test_a_folder_is_no_pattern(tmp_path: Path) -> None:
@@ -258,10 +251,10 @@ async def test_a_lost_session_is_asked_anew(tmp_path: Path) -> None:
         ("wrong_schema", ErrorType.BAD_OUTPUT, False, "valid structured output"),
         ("logged_out", ErrorType.AUTH, False, "Not logged in"),
         ("interrupted", ErrorType.CRASHED, True, "it was interrupted"),
-        ("terminated", ErrorType.CRASHED, True, "exit code 143 and without a result"),
+        ("terminated", ErrorType.CRASHED, True, "'claude' ended with exit code 143"),
         ("crash", ErrorType.CRASHED, True, "SIGSEGV"),
-        ("garbage", ErrorType.CRASHED, True, "without a result"),
-        ("failed_late", ErrorType.CRASHED, True, "reported success and ended with exit code 3"),
+        ("garbage", ErrorType.BAD_OUTPUT, False, "without an answer"),
+        ("failed_late", ErrorType.CRASHED, True, "'claude' ended with exit code 3"),
         ("bad_flag", ErrorType.UNAVAILABLE, False, "unknown option"),
         ("denied", ErrorType.PERMISSION_DENIED, False, "'Write'"),
         ("not_offered", ErrorType.PERMISSION_DENIED, False, "'Bash'"),
@@ -285,6 +278,11 @@ async def test_a_denial_says_what_was_denied(tmp_path: Path) -> None:
 async def test_a_used_up_quota_says_when_it_is_there_again(tmp_path: Path) -> None:
     error = await failure("quota", tmp_path)
     assert (error.exhausted, error.resets_at, error.retryable) == (True, 1795544389.0, False)
+
+
+async def test_a_wait_that_it_does_not_make_itself_is_a_used_up_quota(tmp_path: Path) -> None:
+    error = await failure("told_of_a_long_wait", tmp_path)
+    assert (error.type, error.exhausted, error.resets_at) == (ErrorType.RATE_LIMITED, True, None)
 
 
 async def test_no_credit_is_exhausted_without_a_time(tmp_path: Path) -> None:

@@ -528,7 +528,7 @@ def test_a_missing_key_is_named_by_its_usual_variables(monkeypatch: pytest.Monke
 
 def test_a_role_without_a_question_is_not_served() -> None:
     backend = LlmBackend(BackendOptions("asking", model="ollama:x"))
-    assert "in words" in (backend.unavailable(AnyInputRole()) or "")
+    assert "into words" in (backend.unavailable(AnyInputRole()) or "")
 
 
 def test_the_provider_is_the_models_unless_the_operator_says_another() -> None:

@@ -7,16 +7,17 @@ from typing import Any
 import anyio
 import pytest
 
+from dispatch_runner.backends.shared.agent_program import AgentProgram
 from dispatch_runner.backends.shared.choices import access_of, commands_of
 from dispatch_runner.backends.shared.failures import provider_failure
 from dispatch_runner.backends.shared.following import Tail, looking
-from dispatch_runner.backends.shared.spending import Spending
+from dispatch_runner.backends.shared.spending import Spending, used_up
 from dispatch_runner.backends.shared.strict_schema import is_strict
 from dispatch_runner.errors import AgentError
-from dispatch_runner.models import ErrorType, JsonObject
+from dispatch_runner.models import ErrorType, JsonObject, Usage
 from dispatch_runner.protocols import Budget, Question, Repair
 from dispatch_runner.settings.backend_options import BackendOptions
-from support.agent_suite import SCHEMA, agent_call
+from support.agent_suite import SCHEMA, agent_call, role_of
 
 
 @pytest.mark.parametrize(
@@ -104,14 +105,38 @@ def test_a_program_that_wants_more_than_its_budget_is_stopped(
     assert caught.value.type is ErrorType.BUDGET_EXCEEDED
 
 
-def test_earlier_rounds_count(tmp_path: Path) -> None:
+def test_a_round_has_all_that_was_left_at_its_start(tmp_path: Path) -> None:
     call = agent_call(tmp_path, budget=Budget(requests=2))
     Spending(call, "agent", None, None).request(1, 1)
     call.repair = Repair(1, "wrong", None, None)
     again = Spending(call, "agent", None, None)
     again.request(1, 1)
-    with pytest.raises(AgentError):
+    again.goes_on()
+    again.request(1, 1)
+    with pytest.raises(AgentError, match="2 requests of the 2"):
         again.goes_on()
+
+
+def test_an_amount_that_is_just_used_up_is_a_reason_before_more_and_none_after() -> None:
+    budget, used = Budget(tokens=12_000_000), Usage(9_000_000, 3_000_000)
+    assert used_up(budget, used) == "it consumed 12000000 tokens of the 12000000 that it may"
+    assert used_up(budget, used, over=True) is None
+    assert used_up(None, used) is None
+    assert used_up(Budget(cost_usd=0.1), used, over=True) is None
+
+
+@pytest.mark.parametrize("key", ["in-its-place", None])
+def test_a_key_is_found_whatever_the_program_may_see(
+    key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("MY_KEY", key)
+    options = BackendOptions("a", command=("sh",), env=("PATH",), api_key_env="MY_KEY")
+    program = AgentProgram(options, "agent", install="get it")
+    assert "MY_KEY" not in program.environment
+    assert program.key_variable == ({} if key is None else {"MY_KEY": key})
+    assert ("'MY_KEY'" in (program.unavailable(role_of()) or "")) is (key is None)
 
 
 def test_turns_are_limited_without_a_budget(tmp_path: Path) -> None:

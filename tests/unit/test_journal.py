@@ -1,6 +1,8 @@
 """The journal: one writer, whole lines, honest about what it could not read."""
 
+import fcntl
 import os
+import threading
 import zlib
 from pathlib import Path
 
@@ -77,6 +79,16 @@ def test_a_second_writer_is_refused_and_told_who_holds_it(folder, journal):
     with pytest.raises(JournalBusy, match=f"process {os.getpid()} is writing it") as caught:
         Journal.take_over(path_of(folder), Clock())
     assert caught.value.pid == os.getpid()
+
+
+def test_who_only_looks_is_waited_for(folder, journal):
+    journal.close()
+    with path_of(folder).open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        release = threading.Timer(0.02, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        release.start()
+        Journal.take_over(path_of(folder), Clock())[0].close()
+        release.join()
 
 
 def test_it_is_locked_as_long_as_it_is_open(folder, journal):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dispatch_runner.records import cheap_test, rules
+from dispatch_runner.records import cheap_test, formats, rules
 from dispatch_runner.records.detection import may_hold_secret
 from dispatch_runner.records.redaction import Redactor
 from dispatch_runner.records.secret_names import is_secret_entry, is_secret_variable
@@ -63,6 +63,18 @@ def test_no_text_that_a_rule_matches_passes_the_cheap_test(pattern, data):
     assert may_hold_secret(text)
     if text.isascii():
         assert _suspicious_in_json(text)
+
+
+@pytest.mark.parametrize("kind", formats.TOKENS)
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_every_token_of_our_own_forms_is_found_and_never_spared(kind, data):
+    form = formats.TOKENS[kind]
+    token = data.draw(st.from_regex(form, fullmatch=True, alphabet=st.characters(max_codepoint=126)))
+    assert cheap_test.may_hold_secret(token.encode())
+    assert _suspicious_in_json(token)
+    kinds = [found[2] for found in formats.find(f"x {token} y")]
+    assert kind.replace("_", "-") in kinds
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatch_runner.models import ErrorType
+from dispatch_runner.models import ErrorType, Usage
 from dispatch_runner.report.summary import NAMED_FAILURES, summary_lines
 from dispatch_runner.report.wording import (
     clock_time,
@@ -14,6 +14,7 @@ from dispatch_runner.report.wording import (
     printable,
     reason,
     shortened,
+    spent_by,
 )
 
 any_text = st.text(st.characters(), max_size=400)
@@ -97,6 +98,29 @@ def test_the_summary_says_how_it_went_and_where_everything_is(dispatch_events):
         "  warning: something to know",
         "  result: /traces/result.json",
     ]
+
+
+@pytest.mark.parametrize(
+    ("costs", "told"),
+    [
+        ([0.5, 0.25], "cost $0.7500"),
+        ([0.5, None], "cost $0.5000 and more: unknown of 1 task"),
+        ([None, None], "cost unknown"),
+    ],
+)
+def test_the_summary_says_what_it_cost_as_far_as_it_is_known(
+    dispatch_events, finished, costs, told
+):
+    result = dispatch_events[-1].result
+    result.results = [finished(str(cost), usage=Usage(1, cost_usd=cost)).result for cost in costs]
+    assert summary_lines(result)[2].endswith(told)
+
+
+def test_who_answered_is_told_with_the_cost_where_something_was_consumed(finished):
+    paid = finished("a", usage=Usage(1, cost_usd=0.0016), backend="claude-code").result
+    unknown = finished("a", usage=Usage(1), backend="codex").result
+    assert [spent_by(each) for each in (paid, unknown)] == ["claude-code $0.0016", "codex"]
+    assert spent_by(finished("a").result) == ""
 
 
 def test_the_summary_names_a_bounded_number_of_failures_and_counts_the_rest(

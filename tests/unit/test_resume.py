@@ -258,7 +258,9 @@ def test_accepting_changes_loses_nothing_wherever_the_process_dies() -> None:
     resumed(request={"tasks": tasks}, accept_changes=True)
     after = (where.run_folder / JOURNAL_NAME).read_bytes()
     start = len((before / where.name / JOURNAL_NAME).read_bytes())
-    end = after.index(b'"task":"a"', after.index(b'"event":"resumed"'))  # then its trace is another one
+    end = after.index(
+        b'"task":"a"', after.index(b'"event":"resumed"')
+    )  # then its trace is another one
     shutil.copytree(before, "traces", dirs_exist_ok=True)
     for cut in range(start, end, 7):
         (where.run_folder / JOURNAL_NAME).write_bytes(after[:cut])
@@ -312,6 +314,26 @@ def test_limits_stay_as_they_were_but_for_flags() -> None:
     config = json.loads(Path(f"{where.run_folder}.json").read_text())["config"]
     assert (config["max_workers"], config["timeout_seconds"]) == (2, 7.0)
     assert (config["retries"], config["max_tokens"]) == (1, 100)
+
+
+def test_a_changed_request_brings_its_own_limits() -> None:
+    where = abandoned({"tasks": CHAIN, "config": {"max_workers": 4, "retries": 1}}, finished("a"))
+    other = {"tasks": CHAIN, "config": {"max_workers": 3, "retries": 1}, "metadata": {"x": 1}}
+    resumed(request=other, accept_changes=True)
+    index = json.loads(Path(f"{where.run_folder}.json").read_text())
+    assert (index["config"]["max_workers"], index["config"]["retries"]) == (3, 1)
+    assert index["metadata"] == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    "marker", ["", "7-", "x/7-aaaaaaaaaaaa-", "7-bbbbbbbbbbbb-", "7-aaaaaaaaaaaa-"]
+)
+def test_a_marker_that_could_be_that_of_others_is_not_swept_for(marker: str) -> None:
+    where = abandoned(CHAIN, finished("a"))
+    earlier = Earlier.hold(where)
+    earlier.replay.header |= {"pid": 7, "marker": marker, "token": "aaaaaaaaaaaa"}
+    assert (earlier.holder() is not None) == marker.endswith("7-aaaaaaaaaaaa-")
+    earlier.release()
 
 
 def test_two_processes_never_have_the_same_dispatch() -> None:

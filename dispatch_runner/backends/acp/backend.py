@@ -52,13 +52,14 @@ class AcpBackend:
         """
         question = await question_of(role, call)
         folder = call.folder(self._options.cwd)
+        environment = {**self.program.environment, **self.program.key_variable}
         policy = Policy(question, self._options.access, call.roots, str(folder))
         turn = Turn(call, self.program.name, policy, self._options.max_turns)
         call.meter.pulse()
         with call_output(call) as (stdout, stderr):
             async with dialogue(
                 self.program.command,
-                env={**self.program.environment, **call_variables(call)},
+                env={**environment, **call_variables(call)},
                 cwd=folder,
                 stdout=stdout,
                 stderr=stderr,
@@ -73,7 +74,7 @@ class AcpBackend:
                     turn,
                     call,
                     model=self._options.model,
-                    environment=self.program.environment,
+                    environment=environment,
                 )
                 answer = await connection.during(lambda: session.answer(question, str(folder)))
         answer.warnings += leftovers(program.leftovers, self.program.name)

@@ -41,6 +41,12 @@ BY_SUBTYPE = {
 
 SLOW_DOWN = {ErrorType.RATE_LIMITED, ErrorType.OVERLOADED}
 
+USED_UP = (
+    "nothing is left of the account's limit for now: see the provider's console, or wait with"
+    " --wait-for-reset"
+)
+"""The hint for a limit of the account."""
+
 HINTS = {
     ErrorType.AUTH: "set ANTHROPIC_API_KEY, or log in with 'claude /login'",
     ErrorType.BUDGET_EXCEEDED: "raise max_turns or the budget of the agent, or give it less to do",
@@ -118,7 +124,7 @@ def _failed(run: ClaudeRun, result: JsonObject, completed: Completed | None) -> 
         kind,
         f"claude failed: {said}",
         retryable=False if exhausted else None,
-        hint=HINTS.get(kind),
+        hint=USED_UP if exhausted and kind is ErrorType.RATE_LIMITED else HINTS.get(kind),
         details=details,
         retry_after=run.retry_after if kind in SLOW_DOWN else None,
         exhausted=exhausted,
@@ -153,7 +159,10 @@ def _used_up(run: ClaudeRun, result: JsonObject) -> bool:
     words = {run.api_failure.error, run.api_failure.detail}
     if words & {"billing_error", "usage_limit_reached"} or result.get("api_error_status") == 402:
         return True
-    return run.quota_used_up and result.get("api_error_status") == 429
+    if result.get("api_error_status") != 429:
+        return False
+    # it waits by itself where the provider asks for a minute at most, and says nothing of a longer wait
+    return run.quota_used_up or run.retry_after is None
 
 
 def _denied(denials: list[Any]) -> AgentError:

@@ -158,9 +158,10 @@ class CodexBackend:
 
     @property
     def _variables(self) -> Mapping[str, str]:
-        """The key under the name that Codex looks for, where the operator named another."""
+        """The key under the name that Codex looks for, or that it is told of with the address."""
         key = self.program.key
-        return {"CODEX_API_KEY": key} if key and self._options.base_url is None else {}
+        own = {} if key is None else {"CODEX_API_KEY": key}
+        return own if self._options.base_url is None else self.program.key_variable
 
 
 def _access(options: BackendOptions, question: Question) -> Access:

@@ -27,7 +27,7 @@ INPUT_LIMIT = 500
 """Characters of a tool's input in the trace."""
 
 _NETWORK = ("waiting for network", "Connection failed", "lookup address", "error sending request")
-_REFUSED = re.compile(r"\bstatus:? 40[13]\b")
+_REFUSED = re.compile(r"\((?P<said>.*\bstatus:? 40[13]\b.*)\)")
 _TOOLS = frozenset({"command_execution", "file_change", "mcp_tool_call", "web_search"})
 _INFO = {
     "usage_limit_exceeded": 429,
@@ -177,6 +177,8 @@ class Turn:
                 if refused is not None:
                     self._denied.append(refused)
             case Model(name):
+                if name != self._spending.model:
+                    self._call.log.tell("model", model=name)
                 self._spending.model = name
             case Ended(info):
                 self._info = info
@@ -192,9 +194,9 @@ class Turn:
             raise provider_failure(self._program, self._said, session=self.session)
         if self._said.startswith("Reconnecting"):
             self._call.log.tell("retry", reason=cut(self._said, INPUT_LIMIT))
-            if _REFUSED.search(self._said):
+            if refused := _REFUSED.search(self._said):
                 self._failed = True  # it would ask five times more with a key that is refused
-                raise provider_failure(self._program, self._said, session=self.session)
+                raise provider_failure(self._program, refused["said"], session=self.session)
             if "429" in self._said:
                 self._call.meter.throttled()
 

@@ -22,7 +22,6 @@ from dispatch_runner.protocols import Access, AgentCall, Answer, Question, Role
 from dispatch_runner.settings.backend_options import BackendOptions
 
 INSTALL = "npm install -g opencode-ai"
-FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 KEYS = {
     "google": ("GEMINI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY"),
     "opencode": ("OPENCODE_API_KEY",),
@@ -59,7 +58,7 @@ class OpencodeBackend:
         self.provider = options.provider or prefix or "opencode"
         self._options = options
         keys = KEYS.get(prefix, (f"{prefix.upper().replace('-', '_')}_API_KEY",) if prefix else ())
-        credentials = (*keys, *FOLDERS, *NETWORK)
+        credentials = (*keys, "XDG_*_HOME", *NETWORK)
         self.program = AgentProgram(options, "opencode", credentials, install=INSTALL)
 
     def unavailable(self, role: Role) -> str | None:
@@ -86,6 +85,7 @@ class OpencodeBackend:
         turn = Turn(call, self.name, output_files(call)[1], spending, allowed_by(access, MAY))
         variables = {
             **ISOLATED,
+            **self.program.key_variable,
             **_database(call),
             "OPENCODE_CONFIG_CONTENT": _json(self._settings(question, call, access, model)),
         }

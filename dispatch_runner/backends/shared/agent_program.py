@@ -1,5 +1,6 @@
 """An agent's own command line as a backend: run once for each round, its events read as they come."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -45,8 +46,7 @@ class AgentProgram:
             options: the operator's; its `command` goes before `program`.
             program: the command's usual name.
             credentials: the variables that it needs besides the usual ones, when the operator names
-                none: the keys and addresses of its provider. It always gets the variable of the
-                operator's `api_key_env`.
+                none: the keys and addresses of its provider.
             install: the command that installs it; null: the operator knows.
             grace_seconds: how long it may take to end after each signal, unless the operator says.
         """
@@ -54,8 +54,7 @@ class AgentProgram:
         self.name = self.command[0]
         own = options.grace_seconds
         self.grace_seconds = grace_seconds if own is None else own
-        key = () if options.api_key_env is None else (options.api_key_env,)
-        self._env = (*(options.env or (*DEFAULT_ENVIRONMENT, *credentials)), *key)
+        self._env = options.env or (*DEFAULT_ENVIRONMENT, *credentials)
         self._install = install
         self._options = options
 
@@ -77,7 +76,13 @@ class AgentProgram:
     def key(self) -> str | None:
         """The key that the operator's `api_key_env` names; null: none is named, or it is not there."""
         name = self._options.api_key_env
-        return None if name is None else self.environment.get(name)
+        return None if name is None else os.environ.get(name)
+
+    @property
+    def key_variable(self) -> Mapping[str, str]:
+        """The key under the operator's name for it, for programs that look for it there."""
+        name, key = self._options.api_key_env, self.key
+        return {} if name is None or key is None else {name: key}
 
     @cached_property
     def environment(self) -> Mapping[str, str]:

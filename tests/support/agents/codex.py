@@ -12,14 +12,16 @@ import datetime
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import tomllib
 import uuid
 from pathlib import Path
 
-HELPER = "import signal, time; signal.signal(signal.SIGINT, {0}); signal.signal(signal.SIGTERM, {0}); time.sleep(1000)"
+sys.path.insert(0, str(Path(__file__).parent))
+
+from helpers import start_helper, turn_deaf
+
 DENIED = (
     "Chunk ID: 42de70\nProcess exited with code 1\nOutput:\n"
     "touch: cannot touch '/etc/xx': Read-only file system\n"
@@ -181,12 +183,6 @@ class Program:
         self.print("turn.failed", error={"message": message})
         sys.exit(1)
 
-    def helper(self, *, deaf):
-        code = HELPER.format("signal.SIG_IGN" if deaf else "signal.SIG_DFL")
-        command = [sys.executable, "-I", "-S", "-c", code]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.Popen(command, start_new_session=True, **quiet)
-
     def play(self):
         match self.scenario:
             case "success" | "unrecorded":
@@ -247,14 +243,13 @@ class Program:
                 time.sleep(1000)
             case "working" | "deaf":
                 deaf = self.scenario == "deaf"
-                self.helper(deaf=deaf)
+                start_helper(deaf=deaf)
                 if deaf:
-                    signal.signal(signal.SIGINT, signal.SIG_IGN)
-                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                    turn_deaf()
                 self.call("sleep 1000")
                 time.sleep(1000)
             case "orphan":
-                self.helper(deaf=False)
+                start_helper()
                 self.say("hello")
             case failure:
                 self.fail(*FAILURES[failure])

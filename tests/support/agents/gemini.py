@@ -10,13 +10,15 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import uuid
 from pathlib import Path
 
-HELPER = "import signal, time; signal.signal(signal.SIGINT, {0}); signal.signal(signal.SIGTERM, {0}); time.sleep(1000)"
+sys.path.insert(0, str(Path(__file__).parent))
+
+from helpers import start_helper, turn_deaf
+
 FAILURES = {
     "400": (
         144,
@@ -121,12 +123,6 @@ class Program:
         self.print("error", severity="error", message=message)
         self.end("error", 0)
 
-    def helper(self, *, deaf):
-        code = HELPER.format("signal.SIG_IGN" if deaf else "signal.SIG_DFL")
-        command = [sys.executable, "-I", "-S", "-c", code]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.Popen(command, start_new_session=True, **quiet)
-
     def play(self):
         match self.scenario:
             case "success" | "unrecorded":
@@ -184,14 +180,13 @@ class Program:
                 time.sleep(1000)
             case "working" | "deaf":
                 deaf = self.scenario == "deaf"
-                self.helper(deaf=deaf)
+                start_helper(deaf=deaf)
                 if deaf:
-                    signal.signal(signal.SIGINT, signal.SIG_IGN)
-                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                    turn_deaf()
                 self.uses("run_shell_command")
                 time.sleep(1000)
             case "orphan":
-                self.helper(deaf=False)
+                start_helper()
                 self.say("hello")
             case failure:
                 self.fail(*FAILURES[failure])

@@ -233,7 +233,7 @@ def check_locks(bench: Bench) -> None:
 
 
 def check_resume(bench: Bench, faulty: Faulty, done: Iterable[str]) -> None:
-    """Another process brings it to its end; what had finished is not run again."""
+    """Another process brings it to its end; what had succeeded is not run again."""
     before, done = bench.runs(), set(done)
     resumable = [each for each in bench.folders() if journal.load(each / "events.ndjson").records]
     if not resumable:
@@ -241,7 +241,7 @@ def check_resume(bench: Bench, faulty: Faulty, done: Iterable[str]) -> None:
         again = bench.run(faulty.tasks)
         assert again.ran.code == 0, again.ran
         return
-    ran = bench.resume(resumable[-1].name)
+    ran = bench.resume(resumable[-1].name, "--retry-failed")
     assert (ran.code, ran.document["status"]) == (0, "success"), (faulty, ran)
     assert [each["task_id"] for each in ran.document["results"]] == [
         task["task_id"] for task in faulty.tasks
