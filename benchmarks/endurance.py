@@ -28,13 +28,18 @@ def a_day(count: int = FOLDERS) -> None:
     request = orjson.dumps({"tasks": [task]})
     time_once([DISPATCH, "--quiet", "--durability", "process"], stdin=request, cwd=str(folder))
     multiply(folder / "traces", count)
+    empty = str(fresh_folder())
     for arguments in (
         ("traces", "list"), ("traces", "list", "--limit", "0"), ("traces", "show"), ("status",), ("result",),
         ("wait",), ("traces", "prune", "--older-than", "30d", "--dry-run"),
         ("traces", "prune", "--max-size", "1G", "--dry-run"),
     ):  # fmt: skip
         runs = [time_once([DISPATCH, *arguments], cwd=str(folder)).seconds for _ in range(5)]
-        print(f"{count} run folders, {' '.join(arguments)}: {median(runs) * 1000:.0f} ms")
+        starts = [time_once([DISPATCH, "traces", "list"], cwd=empty).seconds for _ in range(5)]
+        print(
+            f"{count} run folders, {' '.join(arguments)}: {median(runs) * 1000:.0f} ms"
+            f" (to list an empty folder: {median(starts) * 1000:.0f} ms)"
+        )
     run = time_once([DISPATCH, "--quiet"], stdin=request, cwd=str(folder)).seconds
     print(f"{count} run folders, a further dispatch: {run * 1000:.0f} ms")
     run = time_once([DISPATCH, "traces", "prune", "--keep", "100"], cwd=str(folder)).seconds

@@ -29,9 +29,12 @@ def started_at(pid: int | str = "self") -> int | None:
     """When a process started, in clock ticks since boot: with its number it names one process for ever.
     Null when there is none, or the system does not tell."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - read once in every short run
-            line = file.read()
-    except OSError:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            line = os.read(fd, 4096)
+        finally:
+            os.close(fd)
+    except OSError:  # also when it ended between the two
         return None
     # The name in parentheses may hold anything, so fields are counted from its end.
     return int(line[line.rindex(b")") + 2 :].split()[19])

@@ -136,6 +136,9 @@ def _in_force(operator: Operator) -> Iterator[tuple[str, object, str]]:
         "allow_paths": list(settings.allow_paths),
         "cache_folder": settings.cache_folder,
         "cache_max_mb": settings.cache_max_mb,
+        "workspace": settings.workspace,
+        "merge": settings.merge,
+        "carry_changes": settings.carry_changes,
     }
     return ((name, value, settings.origin(name)) for name, value in values.items())
 

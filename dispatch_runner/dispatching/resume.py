@@ -10,7 +10,7 @@ from dispatch_runner.dispatching.prepare import Operator, Prepared, prepare
 from dispatch_runner.dispatching.run import Past
 from dispatch_runner.errors import RequestRejected
 from dispatch_runner.marks import MARKER, started_at
-from dispatch_runner.models import Config, JsonObject, Problem, TaskResult
+from dispatch_runner.models import Config, JsonObject, Problem, TaskResult, Usage
 from dispatch_runner.models.trace import Attempt
 from dispatch_runner.models.usage import total_usage
 from dispatch_runner.records.recorder import Recorder
@@ -57,7 +57,8 @@ def is_complete(earlier: Earlier, wish: Wish) -> bool:
         return False
     known = earlier.results(retry_failed=wish.retry_failed)
     tasks = earlier.replay.tasks.values()
-    return all(task.task_id in known or task.status == "blocked" for task in tasks)
+    settled = all(task.task_id in known or task.status == "blocked" for task in tasks)
+    return settled and earlier.index["interrupted"] is None  # else the merge was
 
 
 def resumption(operator: Operator, earlier: Earlier, wish: Wish) -> Resumption:
@@ -74,40 +75,53 @@ def resumption(operator: Operator, earlier: Earlier, wish: Wish) -> Resumption:
     changed = not _is_the_same(earlier, document, clean(document))
     if changed and not wish.accept_changes:
         raise RequestRejected(_changes(earlier, clean(document)))
-    warnings = _other_settings(operator, earlier, wish)
-    known = earlier.results(retry_failed=wish.retry_failed)
-    attempts: Mapping[str, Sequence[Attempt]] = {}
-    same: dict[str, str] | None = None
-    spent = earlier.spent
-    if changed:
-        same = {} if before is None else mapping(before["tasks"], clean(document)["tasks"], known)
-        known = {new: dataclasses.replace(known[old], task_id=new) for new, old in same.items()}
-        dropped = earlier.replay.tasks.keys() - set(same.values())
-        spent = total_usage([spent, *earlier.consumed(dropped)])
-        warnings.append(f"the request was changed: {len(known)} results are kept")
-    else:
-        again = (task.task_id for task in prepared.request.tasks if task.task_id not in known)
-        attempts = {name: made for name in again if (made := earlier.attempts(name))}
+    stays = _what_stays(earlier, wish, clean(document) if changed else None)
     config = _config(operator, prepared, earlier, before, wish.flags)
     request = dataclasses.replace(prepared.request, correlation_id=earlier.correlation_id)
     prepared = prepared._replace(request=request, config=config)
-    kept_names = same or {name: name for name in known}
-    redacted = {new for new, old in kept_names.items() if old in earlier.redacted_outputs()}
-    warnings += _needing_secrets(prepared, known, redacted)
-    warnings += _unknown_consumption(prepared, attempts)
+    warnings += stays.warnings
+    warnings += _needing_secrets(prepared, stays, earlier.redacted_outputs())
+    warnings += _unknown_consumption(prepared, stays.attempts)
 
     def reopen(redactor: Redactor, in_force: JsonObject) -> Recorder:
         way = Reopening(
-            document, same, attempts, known, spent, operator.as_json(),
-            operator.settings.durability,
+            document, stays.mapping, stays.attempts, stays.known, stays.spent,
+            operator.as_json(), operator.settings.durability,
         )  # fmt: skip
         return earlier.reopen(way, redactor, in_force)
 
     past = Past(
-        reopen, known, attempts, spent, earlier.replay.elapsed(), earlier.replay.peak,
-        [*earlier.warnings, *warnings],
+        reopen, stays.known, stays.attempts, stays.spent, earlier.replay.elapsed(),
+        earlier.replay.peak, [*earlier.warnings, *warnings],
     )  # fmt: skip
     return Resumption(prepared, past)
+
+
+class _Stays(NamedTuple):
+    """What of the earlier processes goes on counting."""
+
+    known: dict[str, TaskResult]
+    attempts: Mapping[str, Sequence[Attempt]]
+    mapping: dict[str, str] | None
+    """As in `Reopening`."""
+    spent: Usage | None
+    warnings: list[str]
+
+
+def _what_stays(earlier: Earlier, wish: Wish, changed: JsonObject | None) -> _Stays:
+    """`changed` is the request that takes the place of the earlier one, if there is one."""
+    known = earlier.results(retry_failed=wish.retry_failed)
+    if changed is None:
+        again = earlier.replay.tasks.keys() - known.keys()
+        attempts = {name: made for name in again if (made := earlier.attempts(name))}
+        return _Stays(known, attempts, None, earlier.spent, [])
+    before = earlier.request
+    same = {} if before is None else mapping(before["tasks"], changed["tasks"], known)
+    kept = {new: dataclasses.replace(known[old], task_id=new) for new, old in same.items()}
+    dropped = earlier.replay.tasks.keys() - set(same.values())
+    spent = total_usage([earlier.spent, *earlier.consumed(dropped)])
+    told = f"the request was changed: {len(kept)} results are kept"
+    return _Stays(kept, {}, same, spent, [told])
 
 
 def end_survivors(earlier: Earlier) -> None:
@@ -213,21 +227,21 @@ def _config(
     return dataclasses.replace(in_force, trace_dir=earlier.place.trace_dir)
 
 
-def _needing_secrets(
-    prepared: Prepared, known: Mapping[str, TaskResult], redacted: set[str]
-) -> list[str]:
+def _needing_secrets(prepared: Prepared, stays: _Stays, lost: set[str]) -> list[str]:
     """Warnings about tasks that get an output without its secrets."""
+    names = stays.mapping or {name: name for name in stays.known}
+    redacted = {new for new, old in names.items() if old in lost}
     warnings = []
     for task in prepared.request.tasks if redacted else ():
-        if task.task_id in known:
+        if task.task_id in stays.known:
             continue
         used = redacted.intersection(task.dependencies)
         if has_references(task.input_data):
             text = str(task.input_data)
             used |= {name for name in redacted if name in text}
         if used:
-            names = ", ".join(f"'{name}'" for name in sorted(used))
-            warnings.append(f"task '{task.task_id}' gets the output of {names} without its secrets")
+            shown = ", ".join(f"'{name}'" for name in sorted(used))
+            warnings.append(f"task '{task.task_id}' gets the output of {shown} without its secrets")
     return warnings
 
 

@@ -190,7 +190,7 @@ class Dispatch:
         """
         if self._executor.stopping:
             self._hurry.set()
-            self._workspaces.stop()
+            self._workspaces.stop(cause)
         self._executor.stop(cause)
 
     async def result_of(self, task_id: str) -> TaskResult:
@@ -295,7 +295,7 @@ class Dispatch:
             max_workers=self._workers,
             peak=max(executor.peak, past.peak if past else 0),
         )
-        interrupted = executor.stopped if summary.cancelled else None
+        interrupted = executor.stopped if summary.cancelled else self._workspaces.cut_short
         if summary.cancelled:
             self.warnings.append(self._what_is_left(interrupted))
         return Result(

@@ -8,7 +8,7 @@ import anyio
 
 from dispatch_runner.dispatching.prepare import Operator
 from dispatch_runner.engine.runner import Job, Runner, Start, Surroundings
-from dispatch_runner.models import TaskResult, TaskStatus
+from dispatch_runner.models import Interruption, TaskResult, TaskStatus
 from dispatch_runner.models.result import Merge
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class LazyWorkspaces:
         self._worktrees: Worktrees | None = None
         self._opened: InWorkspace | None = None
         self._merging = anyio.CancelScope()
+        self._stopped: Interruption | None = None
         self._notes: list[str] = []
 
     def add(self, jobs: Sequence[Job]) -> None:
@@ -49,9 +50,15 @@ class LazyWorkspaces:
             self._opened = self._open()
         await self._opened.run(start)
 
-    def stop(self) -> None:
-        """A merge that is under way ends; what was not merged stays on its branches."""
+    def stop(self, cause: Interruption | None) -> None:
+        """A merge that is under way, or would come, ends; what was not merged stays on its branches."""
+        self._stopped = cause
         self._merging.cancel()
+
+    @property
+    def cut_short(self) -> Interruption | None:
+        """What ended the merge before it was done, or null."""
+        return self._stopped if self._merging.cancelled_caught else None
 
     async def merge(self, results: Sequence[TaskResult]) -> Merge | None:
         """Merges what succeeded, if that was asked for and nothing was cancelled, which a resume would
@@ -74,7 +81,10 @@ class LazyWorkspaces:
         except (GitError, OSError) as error:
             self._notes.append(f"nothing was merged: {error}")
         if self._merging.cancelled_caught:
-            self._notes.append("the merge was interrupted: every task's changes are on its branch")
+            command = f"dispatch-runner resume {self._run_folder.name}"
+            self._notes.append(
+                f"the merge was interrupted: every task's changes are on its branch; '{command}' merges"
+            )
         if merge is not None:
             self._note_losses(merge)
         return merge

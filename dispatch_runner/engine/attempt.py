@@ -232,6 +232,7 @@ def fail_with(outcome: Outcome, error: AgentError) -> None:
     if outcome.provider is not None and error.type in THROTTLES and wait > LONGEST_WAIT_SECONDS:
         error.exhausted = True
         error.resets_at = error.resets_at or Clock().wall() + wait
+        error.hint = f"the provider asks for {wait:.0f} s: resume later, or use --wait-for-reset"
     value = error.as_value()
     if error.resets_at is not None and math.isfinite(error.resets_at):
         value.details = {**value.details, "resets_at": error.resets_at}

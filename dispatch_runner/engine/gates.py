@@ -222,7 +222,7 @@ class Gates:
         if reset is not None:
             wait = max(0.0, reset - wall) + RESET_MARGIN_SECONDS
         gate.paused_since = now
-        if now + wait > gate.paused_until:
+        if now + wait > gate.paused_until + RESET_MARGIN_SECONDS:  # else it has been told
             self.news.append(held._replace(seconds=wait))
         self._pause(gate, now + wait)
         return wait

@@ -43,7 +43,7 @@ def summarised(result: Result) -> ResultSummary:
         trace_index=result.trace_index,
         warnings=warnings,
         warnings_omitted=len(result.warnings) - len(warnings),
-        merge_branch=result.merge and result.merge.branch,
+        merge_branch=result.merge.branch if result.merge else None,
     )
     rows = _that_fit(map(_unsuccessful, failed), _room(document))
     return replace(document, unsuccessful=rows, unsuccessful_omitted=len(failed) - len(rows))

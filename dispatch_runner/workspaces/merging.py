@@ -35,6 +35,8 @@ class Work:
     changed: bool
     """Whether that is another one than it began with."""
     succeeded: bool = False
+    unsaved: bool = False
+    """Whether there is something in its worktree that could not be committed."""
     sources: list[str] = field(default_factory=list)
     """Tasks whose work it began with."""
     locks: Sequence[str] = ()

@@ -150,13 +150,15 @@ class Repository:
         return Saved(tip, files, unsaved)
 
     async def _contents(
-        self, git: Git, env: Mapping[str, str], index: Path, forced: Sequence[str] = (),
+        self, git: Git, where: Mapping[str, str], index: Path, forced: Sequence[str] = (),
         skipped: Sequence[str] = (),
     ) -> tuple[str, list[str]]:  # fmt: skip
         """A tree of everything that lies there, made with an index of our own; and what is not in it."""
-        env = {**env, "GIT_INDEX_FILE": str(index)}
-        with suppress(FileNotFoundError):
-            shutil.copyfile(Path(env["GIT_DIR"]) / "index", index)
+        env = {**where, "GIT_INDEX_FILE": str(index)}
+        try:
+            shutil.copyfile(Path(where["GIT_DIR"]) / "index", index)
+        except FileNotFoundError:
+            await git.run("read-tree", "HEAD", env=env)
         wanted = ("add", "--all", "--ignore-errors", "--", ".", *skipped)
         try:
             added = await git.run(*wanted, env=env, passes=(0, 1))
@@ -282,16 +284,15 @@ def _locked(descriptor: int) -> bool:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Removes a folder with all that is in it, also what cannot be written to; never through a link."""
-
-    def again(_function: object, path: str, _error: object) -> None:
-        with suppress(OSError):
-            parent = os.path.dirname(path)  # noqa: PTH120 - text in, text out
-            os.chmod(parent, stat.S_IRWXU)  # noqa: PTH101
-            if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
-                os.chmod(path, stat.S_IRWXU)  # noqa: PTH101
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)  # noqa: PTH108
-
-    shutil.rmtree(folder, onerror=again)
+    """Removes a folder with all that is in it, also what may not be written to; never through a link."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        return
+    with suppress(OSError):
+        folder.chmod(stat.S_IRWXU)
+    for parent, names, _ in os.walk(folder):
+        for below in (Path(parent, name) for name in names):
+            if not below.is_symlink():
+                with suppress(OSError):
+                    below.chmod(stat.S_IRWXU)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -74,7 +74,11 @@ class Worktrees:
 
     def add(self, tasks: Sequence[Task]) -> None:
         """Tasks of the dispatch, wherever they work: changes reach a task through them."""
-        self._tasks.update((task.task_id, task) for task in tasks)
+        for task in tasks:
+            self._tasks[task.task_id] = task
+            self._names.name(
+                task.task_id
+            )  # in this order, so that a later process names them alike
 
     async def prepared(self) -> tuple[Repository, str]:
         """The repository, and the commit that the dispatch begins with. Raises `GitError`."""
@@ -214,8 +218,9 @@ class Worktrees:
         message = f"Task {work.task_id!r}: {status}\n\nDispatch: {self.dispatch}\n"
         saved = await repository.save(tree, lambda: message, forced)
         work.tip, work.changed = saved.tip, saved.tip != tree.base
+        work.unsaved = bool(saved.unsaved)
         self.works[work.task_id] = work
-        if not work.changed and not saved.unsaved:
+        if not work.changed and not work.unsaved:
             await self._remove(repository, work)
         return saved
 
@@ -244,10 +249,11 @@ class Worktrees:
     # -- the end -------------------------------------------------------------------------------
 
     async def retire(self, works: Sequence[Work]) -> None:
-        """Removes the worktrees and branches of works that are merged."""
+        """Removes the worktrees and branches of works that are merged, and of which nothing else is left."""
         repository, _ = await self.prepared()
         for work in works:
-            await self._remove(repository, work)
+            if not work.unsaved:
+                await self._remove(repository, work)
 
     async def finish(self) -> None:
         """Nothing more will come: what nothing refers to any more is forgotten. Never raises."""

@@ -18,7 +18,9 @@ from support.model_server import (
     text,
 )
 
-DAEMON = "setsid sleep 1000 >/dev/null 2>&1 & echo started"
+DAEMON = "{ setsid sh -c 'echo started; exec sleep 1000 >/dev/null 2>&1' & } | head -n 1"
+"""Says so only when it is in a session of its own: a program that ends the group of its command when that
+has ended would end it, too."""
 BUSY = "setsid sleep 1000 & sleep 1000 & wait"
 LIMITED = "Rate limit reached for requests. Please try again in 1s."
 

@@ -32,6 +32,7 @@ LACKS = {
     "crash": "the real program does not crash when it is told to",
     "deaf": UNCOUNTED,
     "working": UNCOUNTED,
+    **dict.fromkeys(("403", "404"), "it tells the status, as of 400 and 401"),
 }
 OPTIONS: dict[str, dict[str, Any]] = {"turns": {"max_turns": 2}, "orphan": {"access": "execute"}}
 

@@ -107,6 +107,7 @@ def test_an_interrupted_dispatch_says_how_it_goes_on_and_does(gate):
     assert (first["error"]["type"], second["error"]) == ("cancelled", None)
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused_and_told_who_has_it(gate):
     killed(gate)
     process = gate.cli.start("resume", "-q")
@@ -130,6 +131,7 @@ def test_a_second_process_is_refused_while_the_first_one_runs(gate):
     assert gate.cli.finish(process).code == 0
 
 
+@pytest.mark.slow
 def test_it_can_be_killed_again(gate):
     killed(gate)
     process = gate.cli.start("resume", "-q")
@@ -142,6 +144,7 @@ def test_it_can_be_killed_again(gate):
     assert (ran.code, ran.tasks["gate"]["attempts"], gate.runs()) == (0, 3, 3)
 
 
+@pytest.mark.slow
 def test_failures_are_run_again_only_when_asked(gate):
     cli = gate.cli
     first = cli("-q", stdin=[cli.task("bad", "bad"), cli.echo("after", ["bad"])])
@@ -154,6 +157,7 @@ def test_failures_are_run_again_only_when_asked(gate):
     assert (ran.code, ran.statuses) == (0, {"bad": "success", "after": "success"})
 
 
+@pytest.mark.slow
 def test_another_request_is_refused_unless_it_is_accepted(gate):
     cli, name = gate.cli, killed(gate)
     gate.open()
@@ -173,6 +177,7 @@ def test_another_request_is_refused_unless_it_is_accepted(gate):
     assert ran.tasks["done"]["attempts"] == 1
 
 
+@pytest.mark.slow
 def test_secrets_are_asked_for_again(gate):
     cli = gate.cli
     gate.tasks[0]["input_data"] = {"key": SECRET}
@@ -189,6 +194,7 @@ def test_secrets_are_asked_for_again(gate):
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused(gate):
     killed(gate)
     del gate.cli.environ["DISPATCH_RUNNER_CONFIG"]

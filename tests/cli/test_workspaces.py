@@ -202,13 +202,13 @@ def test_a_merge_that_was_cut_short_is_made_up_for_by_a_resume(cli, repo, signal
     process.send_signal(signalled)
     if signalled == signal.SIGTERM:
         ran = cli.finish(process)
-        assert ran.statuses == {"a": "success", "b": "success"}
-        assert ran.document["merge"] is None
+        assert (ran.code, ran.document["interrupted"]) == (143, "SIGTERM")
+        assert (ran.statuses, ran.document["merge"]) == ({"a": "success", "b": "success"}, None)
         assert any("the merge was interrupted" in each for each in ran.document["warnings"])
         assert repo.git("worktree", "list").count("+check") == 0
-        return
-    process.communicate()
-    cli.until(lambda: not cli.survivors(), "the end of its programs")
+    else:
+        process.communicate()
+        cli.until(lambda: not cli.survivors(), "the end of its programs")
     assert len(repo.branches()) == 2
     script.write_text("true")
     ran = cli("resume", *flags, writes=WRITES)

@@ -7,7 +7,7 @@ from support.faults import Fault, Plan, assert_sound
 DAY = 86_400.0
 
 
-@pytest.mark.parametrize("jump", [DAY, -DAY, 3600.0, 1e9], ids=["day", "back", "hour", "decades"])
+@pytest.mark.parametrize("jump", [DAY, pytest.param(1e9, marks=pytest.mark.slow)])
 def test_deadlines_and_durations_do_not_follow_a_jump(bench, tmp_path, jump):
     bench.define('[agents.stuck]\ncommand = ["sleep", "1000"]\noutput = "exit"\n')
     stuck = bench.cli.task("stuck", "stuck", timeout_seconds=0.3)

@@ -59,7 +59,7 @@ def large(bench, count):
     return [*tasks, *(bench.cli.task(f"p{n}", "program", dependencies=["t0"]) for n in range(3))]
 
 
-@pytest.mark.parametrize("size", ["200k", "400k"])
+@pytest.mark.parametrize("size", [pytest.param("200k", marks=pytest.mark.slow), "400k"])
 def test_a_disk_that_gets_full_stops_the_dispatch_which_goes_on_when_there_is_space(
     bench, disk, size
 ):

@@ -75,7 +75,7 @@ def test_ids_that_nobody_can_print_are_refused_and_start_nothing(bench, name):
     assert_sound(bench, faulty, resumes=False)
 
 
-@pytest.mark.parametrize("mask", [0o777, 0o000])
+@pytest.mark.parametrize("mask", [0o777, pytest.param(0o000, marks=pytest.mark.slow)])
 def test_whatever_the_umask_records_are_private_and_can_be_resumed(bench, tmp_path, mask):
     plan = Plan(tmp_path / "calls", (Fault("signal", "SIGKILL", 60),))
     tasks = bench.usual()
@@ -89,13 +89,13 @@ def test_whatever_the_umask_records_are_private_and_can_be_resumed(bench, tmp_pa
 
 def test_dispatches_side_by_side_in_one_folder_do_not_meet(bench):
     tasks = bench.usual()
-    racing = [bench.start(tasks) for _ in range(5)]
+    racing = [bench.start(tasks) for _ in range(3)]
     ended = [bench.end(process, tasks) for process in racing]
     for faulty in ended:
         assert faulty.ran.code == 0
         assert_sound(bench, faulty)
-    assert len(bench.folders()) == 5
-    assert set(bench.runs().values()) == {5}
+    assert len(bench.folders()) == 3
+    assert set(bench.runs().values()) == {3}
 
 
 @pytest.mark.slow

@@ -71,6 +71,8 @@ async def test_a_quota_that_ends_after_twenty_stops_the_rest_at_once(
     last = result.results[-1]
     assert last.error is not None
     assert last.error.message.startswith("not started: 'openai' takes no more calls: ")
+    (warning,) = result.warnings
+    assert warning.startswith("a provider takes no more calls; 'dispatch-runner resume dispatch-")
 
 
 @pytest.fixture

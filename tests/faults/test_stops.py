@@ -38,7 +38,11 @@ def go(bench):
     (bench.cli.home / "go").touch()
 
 
-@pytest.mark.parametrize("name", ["SIGQUIT", "SIGABRT", "SIGSEGV", "SIGKILL", "SIGUSR1", "SIGALRM"])
+def rarely(*names):
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("name", ["SIGQUIT", *rarely("SIGABRT", "SIGSEGV", "SIGUSR1", "SIGALRM")])
 def test_a_signal_that_nobody_handles_ends_it_and_nothing_is_left(bench, slow, name):
     process = waiting(bench, bench.start(slow))
     process.send_signal(signal.Signals[name])
@@ -62,7 +66,7 @@ def test_programs_that_outlive_it_and_its_guardian_end_before_they_are_run_again
     assert_sound(bench, faulty)
 
 
-@pytest.mark.parametrize("name", ["SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGSTOP"])
+@pytest.mark.parametrize("name", ["SIGTSTP", *rarely("SIGTTIN", "SIGTTOU", "SIGSTOP")])
 def test_stopped_and_continued_it_goes_on(bench, slow, name):
     process = waiting(bench, bench.start(slow, None, start_new_session=False))
     process.send_signal(signal.Signals[name])

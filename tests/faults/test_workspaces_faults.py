@@ -77,6 +77,11 @@ def break_index(call):
     (admin / "index").write_bytes(b"no index")
 
 
+def delete_index(call):
+    admin = Path((call.workspace / ".git").read_text().removeprefix("gitdir: ").strip())
+    (admin / "index").unlink()
+
+
 def fifo(call):
     os.mkfifo(call.workspace / "fifo")
 
@@ -88,7 +93,7 @@ def delete_branch(call):
 
 HARM = [
     commit_by_itself, detach, switch, break_git_file, point_elsewhere, own_repository, lock_index,
-    break_index, fifo, delete_branch,
+    break_index, delete_index, fifo, delete_branch,
 ]  # fmt: skip
 
 
@@ -127,12 +132,13 @@ async def test_a_worktree_that_the_agent_removed_is_no_success(repo, bench):
 
 async def test_a_repository_in_the_worktree_is_reported_and_its_folder_stays(repo, bench):
     def work(call):
-        writing(inner__x_txt="x\n")(call)
+        writing(inner__x_txt="x\n", outer_txt="x")(call)
         git(call, "init", "--quiet", "inner")
 
     bench.task("t", work)
     result = (await bench.run())["t"]
     assert "not committed: 'inner/' does not have a commit checked out" in result.warnings[0]
+    await bench.merge()
     assert (Path(bench.place("t")["folder"]) / "inner" / "x.txt").exists()
 
 

@@ -10,7 +10,7 @@ UPPER = string.ascii_uppercase + string.digits
 LETTERS = string.ascii_letters + string.digits
 BECH32 = "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
 PUBLIC = re.compile(
-    r"-----|PRIVATE KEY|webhooks/|iscord|\.com/|123456789|SECRET-K|ECRET-KEY|-ant-(?:api|oat)|k-proj-|xFfGF0|xapp-1|AgEIc|eyJ"
+    r"-----|PRIVATE KEY|123456789|SECRET-K|ECRET-KEY|-ant-(?:api|oat)|k-proj-|xFfGF0|xapp-1|AgEIc|eyJ"
 )
 """Marks what is the same in every secret of its kind."""
 WINDOW = 12
@@ -47,7 +47,6 @@ TOKENS = {
     "databricks": "dapi" + filled(32, HEX),
     "digitalocean": "dop_v1_" + filled(64, HEX),
     "discord bot": "M" + filled(23) + "." + filled(6) + "." + filled(27),
-    "discord webhook": "discord.com/api/webhooks/123456789012345678/" + filled(68),
     "docker": "dckr_pat_" + filled(27),
     "doppler": "dp.pt." + filled(43),
     "figma": "figd_" + filled(40),
@@ -101,6 +100,7 @@ TOKENS = {
 
 WORD = filled(16) + "7x"
 LONG = filled(40) + "7x"
+HOOK = filled(68)
 
 PLACED = {
     "environment": (f"export DB_PASSWORD={WORD}", WORD),
@@ -126,6 +126,7 @@ PLACED = {
     "bearer": (f"Authorization: Bearer {WORD}", WORD),
     "basic": (f"authorization: Basic {WORD}=", WORD),
     "header": (f"x-api-key: {WORD}", WORD),
+    "webhook": (f"https://discord.com/api/webhooks/123456789012345678/{HOOK}", HOOK),
     "cookie": (f"Set-Cookie: session={WORD}; Path=/", WORD),
 }
 """Known by what stands before them: a text, and the secret in it."""

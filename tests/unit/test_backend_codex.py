@@ -1,8 +1,6 @@
 """What is particular to Codex; the rest is in the suite of `tests/conformance/`."""
 
-import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from dispatch_runner.process import MARKER
 from dispatch_runner.protocols import Question, Repair
 from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import SCHEMA, Agent, agent_call, role_of
+from support.stand_ins import asked, given
 
 pytestmark = pytest.mark.anyio
 
@@ -24,19 +23,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
     return Agent(codex, tmp_path)
-
-
-@pytest.fixture
-def given(tmp_path: Path) -> Callable[[], Any]:
-    """What the program was given."""
-    return lambda: json.loads((tmp_path / "workspace/given.json").read_text())
-
-
-async def asked(
-    agent: Agent, question: Question, scenario: str = "success", **options: Any
-) -> None:
-    async with agent.backend(scenario, **options) as backend:
-        await backend.answer(role_of(question), agent_call(agent.folder))
 
 
 @pytest.mark.parametrize(
@@ -48,39 +34,33 @@ async def asked(
     ],
 )
 async def test_the_sandbox_keeps_the_access(
-    agent: Agent, given: Callable[[], Any], access: Any, sandbox: str, network: bool | None
+    agent: Agent, access: Any, sandbox: str, network: bool | None
 ) -> None:
     await asked(agent, Question("x", access=access))
-    assert given()["flags"]["sandbox"] == sandbox
-    assert given()["config"].get("sandbox_workspace_write.network_access") is network
+    assert given(agent)["flags"]["sandbox"] == sandbox
+    assert given(agent)["config"].get("sandbox_workspace_write.network_access") is network
 
 
-async def test_the_operators_access_goes_before_the_roles(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_the_operators_access_goes_before_the_roles(agent: Agent) -> None:
     await asked(agent, Question("x", access="execute"), access="read")
-    assert given()["flags"]["sandbox"] == "read-only"
+    assert given(agent)["flags"]["sandbox"] == "read-only"
 
 
-async def test_some_commands_only_means_no_network(agent: Agent, given: Callable[[], Any]) -> None:
+async def test_some_commands_only_means_no_network(agent: Agent) -> None:
     await asked(agent, Question("x", access="execute", tools=("Bash(git *)",)))
-    assert given()["config"]["sandbox_workspace_write.network_access"] is False
+    assert given(agent)["config"]["sandbox_workspace_write.network_access"] is False
 
 
-async def test_commands_of_the_agent_see_no_key_but_our_marker(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_commands_of_the_agent_see_no_key_but_our_marker(agent: Agent) -> None:
     await asked(agent, Question("x"))
-    seen = given()["config"]["shell_environment_policy.include_only"]
+    seen = given(agent)["config"]["shell_environment_policy.include_only"]
     assert MARKER in seen
     assert not [name for name in seen if "KEY" in name]
 
 
-async def test_a_server_of_the_operators_is_named_with_few_retries(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_a_server_of_the_operators_is_named_with_few_retries(agent: Agent) -> None:
     await asked(agent, Question("x"), base_url="http://127.0.0.1:1/v1", api_key_env="MY_KEY")
-    config = given()["config"]
+    config = given(agent)["config"]
     provider = f"model_providers.{config['model_provider']}"
     assert config[f"{provider}.base_url"] == "http://127.0.0.1:1/v1"
     assert config[f"{provider}.env_key"] == "MY_KEY"
@@ -88,41 +68,35 @@ async def test_a_server_of_the_operators_is_named_with_few_retries(
 
 
 async def test_the_key_of_the_operator_has_the_name_that_codex_looks_for(
-    agent: Agent, given: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", "of a test")
     await asked(agent, Question("x"), api_key_env="MY_KEY")
-    assert given()["environment"]["CODEX_API_KEY"] == "of a test"
+    assert given(agent)["environment"]["CODEX_API_KEY"] == "of a test"
 
 
-async def test_the_model_is_the_operators_else_the_wish_of_the_role(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_the_model_is_the_operators_else_the_wish_of_the_role(agent: Agent) -> None:
     await asked(agent, Question("x", model="gpt-wished"))
-    assert given()["flags"]["model"] == "gpt-wished"
+    assert given(agent)["flags"]["model"] == "gpt-wished"
     await asked(agent, Question("x", model="gpt-wished"), model="gpt-chosen")
-    assert given()["flags"]["model"] == "gpt-chosen"
+    assert given(agent)["flags"]["model"] == "gpt-chosen"
 
 
 @pytest.mark.parametrize("wish", ["sonnet", "inherit", "claude-opus-5", "opusplan"])
-async def test_a_model_of_claudes_is_not_asked_for(
-    agent: Agent, given: Callable[[], Any], wish: str
-) -> None:
+async def test_a_model_of_claudes_is_not_asked_for(agent: Agent, wish: str) -> None:
     await asked(agent, Question("x", model=wish))
-    assert given()["flags"]["model"] is None
+    assert given(agent)["flags"]["model"] is None
 
 
-async def test_a_strict_schema_is_handed_over(agent: Agent, given: Callable[[], Any]) -> None:
+async def test_a_strict_schema_is_handed_over(agent: Agent) -> None:
     await asked(agent, Question("x", schema=SCHEMA), "structured")
-    assert given()["flags"]["output_schema"] == SCHEMA
+    assert given(agent)["flags"]["output_schema"] == SCHEMA
 
 
-async def test_a_schema_that_is_not_strict_is_put_into_words(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_a_schema_that_is_not_strict_is_put_into_words(agent: Agent) -> None:
     schema: JsonObject = {"type": "object", "properties": {"maybe": {"type": "string"}}}
     answer, _ = await agent.ask("echo", Question("x", schema=schema))
-    assert given()["flags"]["output_schema"] is None
+    assert given(agent)["flags"]["output_schema"] is None
     assert answer.output == schema
 
 

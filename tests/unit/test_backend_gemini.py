@@ -1,7 +1,5 @@
 """What is particular to Gemini CLI; the rest is in the suite of `tests/conformance/`."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Question
 from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import SCHEMA, Agent, agent_call, role_of
+from support.stand_ins import asked, given
 
 pytestmark = pytest.mark.anyio
 
@@ -20,17 +19,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
     return Agent(gemini, tmp_path)
-
-
-@pytest.fixture
-def given(tmp_path: Path) -> Callable[[], Any]:
-    """What the program was given."""
-    return lambda: json.loads((tmp_path / "workspace/given.json").read_text())
-
-
-async def asked(agent: Agent, question: Question, **options: Any) -> None:
-    async with agent.backend("success", **options) as backend:
-        await backend.answer(role_of(question), agent_call(agent.folder))
 
 
 @pytest.mark.parametrize(
@@ -42,38 +30,34 @@ async def asked(agent: Agent, question: Question, **options: Any) -> None:
     ],
 )
 async def test_modes_and_a_policy_keep_the_access(
-    agent: Agent, given: Callable[[], Any], access: Any, mode: str, policy: str | None
+    agent: Agent, access: Any, mode: str, policy: str | None
 ) -> None:
     await asked(agent, Question("x", access=access))
-    flags = given()["flags"]
+    flags = given(agent)["flags"]
     assert flags["approval_mode"] == mode
     assert (policy or "") in (flags["policy"] or "")
     assert (flags["policy"] is None) is (policy is None)
 
 
-async def test_the_policy_names_the_commands_that_the_role_names(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_the_policy_names_the_commands_that_the_role_names(agent: Agent) -> None:
     tools = ("Read", "Bash(git *)", "Bash(make:*)")
     await asked(agent, Question("x", access="execute", tools=tools))
-    policy = given()["flags"]["policy"]
+    policy = given(agent)["flags"]["policy"]
     assert policy.count("[[rule]]") == 2
     assert 'commandPrefix = "git"' in policy
     assert 'commandPrefix = "make"' in policy
 
 
-async def test_a_model_is_always_named(agent: Agent, given: Callable[[], Any]) -> None:
+async def test_a_model_is_always_named(agent: Agent) -> None:
     await asked(agent, Question("x"))
-    assert given()["flags"]["model"] == "pro"
+    assert given(agent)["flags"]["model"] == "pro"
     await asked(agent, Question("x"), model="gemini-2.5-flash")
-    assert given()["flags"]["model"] == "gemini-2.5-flash"
+    assert given(agent)["flags"]["model"] == "gemini-2.5-flash"
 
 
-async def test_with_a_key_its_home_and_settings_are_private(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_with_a_key_its_home_and_settings_are_private(agent: Agent) -> None:
     await asked(agent, Question("x"), max_turns=7, base_url="http://127.0.0.1:1")
-    settings, environment = given()["settings"], given()["environment"]
+    settings, environment = given(agent)["settings"], given(agent)["environment"]
     assert settings["security"]["auth"]["selectedType"] == "gemini-api-key"
     assert settings["general"]["maxAttempts"] == 1
     assert settings["model"]["maxSessionTurns"] == 7
@@ -82,13 +66,13 @@ async def test_with_a_key_its_home_and_settings_are_private(
 
 
 async def test_without_a_key_the_users_login_is_used(
-    agent: Agent, given: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(agent.folder))
     async with agent.backend("success") as backend:
         monkeypatch.delenv("GEMINI_API_KEY")
         await backend.answer(role_of(), agent_call(agent.folder))
-    assert "GEMINI_CLI_HOME" not in given()["environment"]
+    assert "GEMINI_CLI_HOME" not in given(agent)["environment"]
 
 
 @pytest.mark.parametrize("name", [".gemini/settings.json", ".env", "../.env"])
@@ -102,14 +86,12 @@ def test_settings_that_a_repository_brings_are_seen(tmp_path: Path, name: str) -
     assert has_settings(workspace)
 
 
-async def test_a_repository_with_settings_is_not_trusted_by_us(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_a_repository_with_settings_is_not_trusted_by_us(agent: Agent) -> None:
     (agent.folder / "workspace/.gemini").mkdir(parents=True)
     error, _ = await agent.fails("success")
     assert error.type is ErrorType.PERMISSION_DENIED
     assert "trust" in str(error.hint)
-    assert given()["flags"]["skip_trust"] is False
+    assert given(agent)["flags"]["skip_trust"] is False
 
 
 async def test_a_prompt_is_never_a_command_of_the_program(agent: Agent) -> None:

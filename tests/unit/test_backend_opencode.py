@@ -1,7 +1,5 @@
 """What is particular to opencode; the rest is in the suite of `tests/conformance/`."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from dispatch_runner.models import ErrorType
 from dispatch_runner.protocols import Question
 from dispatch_runner.settings.backend_options import BackendOptions
 from support.agent_suite import SCHEMA, Agent, WatchedMeter, agent_call, descendants, role_of
+from support.stand_ins import asked, given
 
 pytestmark = pytest.mark.anyio
 
@@ -23,70 +22,55 @@ def agent(tmp_path: Path) -> Agent:
     return Agent(opencode, tmp_path)
 
 
-@pytest.fixture
-def given(tmp_path: Path) -> Callable[[], Any]:
-    """What the program was given."""
-    return lambda: json.loads((tmp_path / "workspace/given.json").read_text())
-
-
-async def asked(agent: Agent, question: Question, **options: Any) -> None:
-    async with agent.backend("success", **options) as backend:
-        await backend.answer(role_of(question), agent_call(agent.folder))
-
-
 @pytest.mark.parametrize(
     ("access", "edits", "runs"), [("read", 0, 0), ("edit", 1, 0), ("execute", 1, 1)]
 )
 async def test_permissions_keep_the_access(
-    agent: Agent, given: Callable[[], Any], access: Any, edits: int, runs: int
+    agent: Agent, access: Any, edits: int, runs: int
 ) -> None:
     await asked(agent, Question("x", access=access))
-    permissions = given()["settings"]["permission"]
+    permissions = given(agent)["settings"]["permission"]
     assert permissions["*"] == "deny"
     assert permissions["read"] == "allow"
     assert permissions.get("edit") == ("allow" if edits else None)
     assert permissions.get("bash") == ("allow" if runs else None)
 
 
-async def test_only_the_commands_that_the_role_names_may_run(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_only_the_commands_that_the_role_names_may_run(agent: Agent) -> None:
     await asked(agent, Question("x", access="execute", tools=("Read", "Bash(git *)")))
-    bash = given()["settings"]["permission"]["bash"]
+    bash = given(agent)["settings"]["permission"]["bash"]
     assert list(bash.items()) == [("*", "deny"), ("git *", "allow")]
 
 
-async def test_nothing_of_a_repository_is_read_and_nothing_is_fetched(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_nothing_of_a_repository_is_read_and_nothing_is_fetched(agent: Agent) -> None:
     await asked(agent, Question("x"))
-    environment = given()["environment"]
+    environment = given(agent)["environment"]
     assert environment["OPENCODE_DISABLE_PROJECT_CONFIG"] == "1"
     assert environment["OPENCODE_DISABLE_MODELS_FETCH"] == "1"
-    assert given()["settings"]["share"] == "disabled"
+    assert given(agent)["settings"]["share"] == "disabled"
 
 
 async def test_a_server_of_the_operators_is_asked_with_the_key_by_its_name(
-    agent: Agent, given: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", "of a test")
     options = {"model": "mine/big", "base_url": "http://127.0.0.1:1/v1", "api_key_env": "MY_KEY"}
     await asked(agent, Question("x"), **options)
-    provider = given()["settings"]["provider"]["mine"]
+    provider = given(agent)["settings"]["provider"]["mine"]
     assert provider["options"] == {"baseURL": "http://127.0.0.1:1/v1", "apiKey": "{env:MY_KEY}"}
     assert provider["models"] == {"big": {}}
     assert provider["npm"] == "@ai-sdk/openai-compatible"
-    assert given()["environment"]["MY_KEY"] == "of a test"
+    assert given(agent)["environment"]["MY_KEY"] == "of a test"
 
 
 async def test_only_the_key_of_the_models_provider_is_passed_on(
-    agent: Agent, given: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.setenv(name, "of a test")
     await asked(agent, Question("x"), model="openai/gpt-5")
-    assert "OPENAI_API_KEY" in given()["environment"]
-    assert "ANTHROPIC_API_KEY" not in given()["environment"]
+    assert "OPENAI_API_KEY" in given(agent)["environment"]
+    assert "ANTHROPIC_API_KEY" not in given(agent)["environment"]
 
 
 async def test_the_schema_is_put_into_words(agent: Agent) -> None:
@@ -159,11 +143,9 @@ async def test_an_end_in_the_middle_is_no_answer(
     assert "middle" in error.message
 
 
-async def test_each_attempt_has_a_database_of_its_own(
-    agent: Agent, given: Callable[[], Any]
-) -> None:
+async def test_each_attempt_has_a_database_of_its_own(agent: Agent) -> None:
     await asked(agent, Question("x"))
-    assert given()["environment"]["OPENCODE_DB"] == str(agent.folder / "opencode/task.1.db")
+    assert given(agent)["environment"]["OPENCODE_DB"] == str(agent.folder / "opencode/task.1.db")
 
 
 async def test_a_database_that_is_just_being_made_is_waited_for(agent: Agent) -> None:

@@ -125,6 +125,18 @@ def test_a_quota_is_waited_for_when_that_is_wanted() -> None:
     assert gate.refusal("p", 62.0) is None
 
 
+def test_a_reset_that_all_wait_for_is_told_once() -> None:
+    gate = gates(wait_for_reset=True)
+    first, second = entered(gate, 2)
+    for ticket, seconds in ((first, 60.0), (second, 60.4)):
+        used_up = Report(
+            "p", TaskStatus.ERROR, ErrorType.RATE_LIMITED, exhausted=True, resets_at=5_000 + seconds
+        )
+        end(gate, ticket, used_up, 1.0, wall=5_000.0)
+    assert len(gate.news) == 1
+    assert gate.refusal("p", 62.2) is not None, "the later one counts"
+
+
 def test_a_refused_key_is_not_waited_for() -> None:
     gate = gates(wait_for_reset=True)
     refused = Report("p", TaskStatus.ERROR, ErrorType.AUTH, "no", exhausted=True)
