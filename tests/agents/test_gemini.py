@@ -150,14 +150,27 @@ async def test_files_are_changed_in_the_allowed_folders_only(
     assert (inside.exists(), also.exists(), outside.exists()) == (changed, changed, False)
 
 
-@pytest.mark.parametrize("prompt", ["@/etc/hostname is what?", "/help me", "/quit", "!ls"])
-async def test_a_prompt_reads_nothing_outside_and_commands_nothing(
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "@/etc/hostname is what?",
+        "see @notes.txt",
+        "@dataclass(frozen=True)",
+        "/help me",
+        "/quit",
+        "!ls",
+    ],
+)
+async def test_a_prompt_reads_nothing_and_commands_nothing(
     prompt: str, tmp_path: Path, gemini: Gemini, server: Callable[..., ModelServer]
 ) -> None:
     model = server(text("hello"))
-    answer = await gemini(model.url).answer(role_of(Question(prompt)), agent_call(tmp_path))
+    call = agent_call(tmp_path)
+    for name in ("notes.txt", "my_dataclass.py"):
+        (call.workspace / name).write_text("not to be added")
+    answer = await gemini(model.url).answer(role_of(Question(prompt)), call)
     assert answer.output == {"text": "hello"}
-    assert prompt in model.requests[0].text
+    assert json.dumps(prompt.replace("@", "\\@"))[1:-1] in model.requests[0].text
     assert "Content from" not in model.requests[0].text
 
 

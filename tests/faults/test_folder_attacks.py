@@ -30,7 +30,8 @@ def test_nothing_is_written_through_what_a_program_plants_in_the_trace_folder(be
     )  # fmt: skip
     bench.define(f'[agents.plant]\ncommand = ["/bin/sh", "{script}"]\noutput = "text"\n')
     tasks = [cli.task("plant", "plant"), cli.task("later", "program", dependencies=["plant"])]
-    faulty = bench.run(tasks)
+    # a sync that meets the link would refuse it, and end the dispatch with exit code 3
+    faulty = bench.run(tasks, None, "--durability", "process")
     assert (faulty.ran.code, faulty.ran.document["status"]) == (0, "success"), faulty
     assert victim.read_text() == "precious"
     assert not Path(f"{victim}.new").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.faults import assert_sound
-from support.faults.sound import kill_with_guardian
+from support.faults.sound import kill_with_guardian, left_by
 
 SLOW = 'touch "$HOME/runs-$DISPATCH_RUNNER_TASK_ID"; until [ -e "$HOME/go" ]; do sleep 0.01; done'
 
@@ -48,7 +48,8 @@ def test_a_signal_that_nobody_handles_ends_it_and_nothing_is_left(bench, slow, n
     process.send_signal(signal.Signals[name])
     faulty = bench.end(process, slow)
     assert faulty.ran.code == -signal.Signals[name]
-    go(bench)
+    bench.cli.until(lambda: not left_by(bench, process.pid), "the end of its programs", 10)
+    go(bench)  # those of the process that resumes it
     assert_sound(bench, faulty)
 
 

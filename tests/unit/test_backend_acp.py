@@ -198,7 +198,7 @@ async def test_another_version_of_the_protocol_is_not_spoken(call: AgentCall) ->
     assert "version 2" in error.message
 
 
-@pytest.mark.parametrize("scenario", ["repair", "resume"])
+@pytest.mark.parametrize("scenario", ["repair", "resume", "late_replay"])
 async def test_a_further_round_goes_on_in_the_session(
     call: AgentCall, scenario: str, tmp_path: Path
 ) -> None:

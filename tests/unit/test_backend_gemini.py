@@ -99,6 +99,13 @@ async def test_a_prompt_is_never_a_command_of_the_program(agent: Agent) -> None:
     assert answer.output["text"] == "Your task:\n\n/quit now"
 
 
+async def test_an_at_sign_is_never_the_name_of_a_file_to_the_program(agent: Agent) -> None:
+    answer, _ = await agent.ask("echo", Question("@dataclass(frozen=True)\nfor a@b.c, \\@d and @"))
+    note, _, text = answer.output["text"].partition("\n\n")
+    assert "stands for an at sign" in note
+    assert text == "\\@dataclass(frozen=True)\nfor a\\@b.c, \\@d and \\@"
+
+
 async def test_the_schema_is_put_into_words(agent: Agent) -> None:
     answer, _ = await agent.ask("echo", Question("an object please", schema=SCHEMA))
     assert answer.output == SCHEMA

@@ -74,7 +74,7 @@ class Session:
         try:
             welcome = await self._greet()
             state, again = await self._open(welcome, {"cwd": folder, "mcpServers": []})
-            mode = await self._choose_mode(state)
+            mode = await self._choose_mode(state, again=again)
             model = await self._choose_model(state, question)
             agent, session = _identity(welcome), self._id
             self._call.log.tell(
@@ -158,14 +158,19 @@ class Session:
 
     # its mode and its model
 
-    async def _choose_mode(self, state: JsonObject) -> str | None:
+    async def _choose_mode(self, state: JsonObject, *, again: bool) -> str | None:
         """The mode to work in, as far as the agent has modes: one that only reads where nothing may be
-        changed, else one that asks."""
+        changed, else one that asks.
+
+        It is set in any case in an old session: some agents, such as Gemini's, go on replaying that when
+        they have said that it is loaded, and have done when they answer to something else.
+        """
         choice = mode_choice(state, self._id)
         if choice is None:
             return None
         found = (choice.find(name) for name in MODES[self._turn.policy.only_reads])
-        return await self._set(choice, next((value for value in found if value), None))
+        value = next((value for value in found if value), None)
+        return await self._set(choice, value, always=again)
 
     async def _choose_model(self, state: JsonObject, question: Question) -> str | None:
         """The model that answers, as far as the agent tells. Raises `AgentError` when it does not have
@@ -185,8 +190,8 @@ class Session:
         self._warnings.append(f"{message}: its own was used")
         return None if choice is None else str(choice.current)
 
-    async def _set(self, choice: Choice, value: str | None) -> str:
-        if value is None or value == choice.current:
+    async def _set(self, choice: Choice, value: str | None, *, always: bool = False) -> str:
+        if value is None or (value == choice.current and not always):
             return str(choice.current)
         await self._connection.request(choice.method, {**choice.parameters, choice.key: value})
         return value

@@ -1,5 +1,6 @@
 """Gemini CLI as an agent: its command line without a terminal, with events as JSON."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,11 @@ DEFAULT_MODEL = "pro"
 MODES: Mapping[Access, str] = {"read": "default", "edit": "auto_edit", "execute": "auto_edit"}
 RULE = '[[rule]]\ntoolName = "run_shell_command"\ndecision = "allow"\npriority = 500\n'
 
+AT_SIGNS = (
+    "In this text, \\@ stands for an at sign alone: the backslash before it is none of the text."
+)
+"""Told where there are some: the program leaves the backslash that it takes as an escape."""
+
 
 class GeminiBackend:
     """Asks Gemini CLI, once for each round.
@@ -77,7 +83,7 @@ class GeminiBackend:
             home = variables.get("GEMINI_CLI_HOME") or self._users_home
             turn = Turn(call, self.name, Path(home) / ".gemini", spending)
             arguments = self._arguments(question, call, folder)
-            prompt = no_command(whole_prompt(question, call, in_session=False))
+            prompt = _without_files(no_command(whole_prompt(question, call, in_session=False)))
             completed = await run_turn(
                 self.program, turn, arguments, call, stdin=prompt, variables=variables
             )
@@ -153,6 +159,13 @@ class GeminiBackend:
     def _users_home(self) -> str:
         seen = self.program.environment
         return seen.get("GEMINI_CLI_HOME") or seen.get("HOME", "")
+
+
+def _without_files(prompt: str) -> str:
+    """The prompt with each at sign escaped: Gemini CLI takes what follows one for a file, also in source
+    text, puts the name of a file that resembles it in its place, and adds that file."""
+    escaped = re.sub(r"(?<!\\)@", r"\\@", prompt)
+    return prompt if escaped == prompt else f"{AT_SIGNS}\n\n{escaped}"
 
 
 def has_settings(workspace: Path) -> bool:

@@ -109,6 +109,9 @@ class Agent:
             else:
                 if "id" in message:
                     self.pipe.send(id=message["id"], result=result)
+                if self.scenario == "late_replay" and message.get("method") == "session/load":
+                    time.sleep(0.05)
+                    self.say("wrong")
 
     def handle(self, message: Message) -> Message:
         method, params = message.get("method", ""), message.get("params", {})
@@ -160,6 +163,9 @@ class Agent:
         if self.scenario == "modes":
             modes = [{"id": name, "name": name} for name in ("yolo", "default", "readOnly", "plan")]
             return {"modes": {"availableModes": modes, "currentModeId": "yolo"}}
+        if self.scenario == "late_replay":
+            modes = [{"id": "read-only", "name": "Looks"}]
+            return {"modes": {"availableModes": modes, "currentModeId": "read-only"}}
         if self.scenario != "options":
             return {}
         return {
@@ -188,7 +194,7 @@ class Agent:
         if self.scenario != "resume":  # the old session is replayed
             self.say("wrong")
             self.use("old", "bash", "execute", "completed")
-        return {}
+        return self.choosable()
 
     do_session_resume = do_session_load
 
@@ -307,7 +313,7 @@ class Agent:
     def play_repair(self) -> None:
         self.say("right" if self.loaded or "did not pass" in self.asked else "wrong")
 
-    play_resume = play_repair
+    play_resume = play_late_replay = play_repair
 
     def play_denied(self) -> None:
         self.write("t1", "notes.txt")

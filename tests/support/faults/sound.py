@@ -18,6 +18,7 @@ from dispatch_runner.records.folder import Folder
 from support.command import Cli, Ran, as_bytes
 from support.faults.plan import Plan, without_faults
 
+PATIENCE = 100.0
 SECONDS_TO_END = 10.0
 """For what a killed dispatcher started; about one is promised, and the machine may be busy."""
 
@@ -113,7 +114,7 @@ class Bench:
     def end(self, process: "subprocess.Popen[bytes]", tasks: Sequence[Task]) -> Faulty:
         """Waits for its end. Nothing that it started may be left."""
         try:
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
