@@ -83,6 +83,10 @@ class AgentInfo:
     timeout_seconds: float | None = None
     capabilities: tuple[str, ...] = ()
     command: tuple[str, ...] | None = None
+    description: str = ""
+    """What it is for, where its definition says so."""
+    model: str | None = None
+    """Which model answers, where one is named."""
 
 
 class Registry:
@@ -165,7 +169,13 @@ class Registry:
             timeout_seconds=agent.timeout_seconds,
             capabilities=agent.capabilities,
             command=self._command(name) if self._backend_name(name) == "command" else None,
+            description=getattr(agent.role, "description", ""),
+            model=self._model(name, agent.role),
         )
+
+    def _model(self, name: str, role: Role) -> str | None:
+        definition = self._settings.agents.get(name)
+        return (definition and definition.model) or getattr(role, "model", None)
 
     def _agent(self, name: str, role: Role) -> Agent:
         settings, definition = self._settings, self._settings.agents.get(name)
@@ -253,7 +263,9 @@ class Registry:
         return "offline" if name in OWN_ANSWER else settings.backend
 
     def _backend(self, name: str, backend: str) -> Backend:
-        own = backend == self._backend_name(name)  # a fallback has no command: that is the first one's
+        own = backend == self._backend_name(
+            name
+        )  # a fallback has no command: that is the first one's
         if backend in NEED_A_COMMAND and not (own and self._command(name)):
             raise SettingsError(
                 f"agent '{name}' has no command for backend '{backend}'",

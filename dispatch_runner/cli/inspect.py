@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dispatch_runner.agents.registry import REPAIR_ROUNDS, STALL_SECONDS
 from dispatch_runner.cli.answers import (
     answer_settings,
     answer_unwritable,
@@ -18,11 +19,15 @@ from dispatch_runner.cli.table import table
 from dispatch_runner.dispatching.prepare import Operator, Prepared
 from dispatch_runner.errors import RecordError, SettingsError
 from dispatch_runner.models import Config, JsonObject
+from dispatch_runner.report.wording import one_line
 from dispatch_runner.settings import Flags, effective
 
 if TYPE_CHECKING:
     from dispatch_runner.agents.registry import AgentInfo
     from dispatch_runner.report.graph import GraphFormat, GraphNode
+
+DESCRIPTION_LENGTH = 80
+"""Characters of what an agent is for, in the table."""
 
 
 def validate_request(options: RunOptions, channel: Channel) -> int:
@@ -99,7 +104,7 @@ def show_agents(flags: Flags, as_json: bool, channel: Channel) -> int:
     rows = [["AGENT", "ROLE", "BACKEND", "HERE", "DEFINED IN", "REMARK"]]
     for agent in agents:
         here = "yes" if agent.available else "NO"
-        remark = agent.reason or _limits(agent)
+        remark = agent.reason or _remark(agent)
         rows.append(
             [agent.name, agent.role or "?", agent.backend or "?", here, agent.origin, remark]
         )
@@ -133,6 +138,12 @@ def _in_force(operator: Operator) -> Iterator[tuple[str, object, str]]:
         **effective(settings, Config()).as_json(),
         "backend": settings.backend,
         "durability": settings.durability,
+        "stall_seconds": settings.stall_seconds or STALL_SECONDS,
+        "repair_rounds": REPAIR_ROUNDS
+        if settings.repair_rounds is None
+        else settings.repair_rounds,
+        "wait_for_reset": settings.wait_for_reset,
+        "allow_unknown_cost": settings.allow_unknown_cost,
         "allow_paths": list(settings.allow_paths),
         "cache_folder": settings.cache_folder,
         "cache_max_mb": settings.cache_max_mb,
@@ -153,8 +164,13 @@ def _notes(operator: Operator) -> list[str]:
     return [*operator.settings.notes, *operator.registry.warnings]
 
 
-def _limits(agent: "AgentInfo") -> str:
-    return f"at most {agent.max_concurrency} at once" if agent.max_concurrency else ""
+def _remark(agent: "AgentInfo") -> str:
+    parts = (
+        f"model {agent.model}" if agent.model else "",
+        f"at most {agent.max_concurrency} at once" if agent.max_concurrency else "",
+        one_line(agent.description, DESCRIPTION_LENGTH),
+    )
+    return "; ".join(filter(None, parts))
 
 
 def _nodes(prepared: Prepared) -> "list[GraphNode]":

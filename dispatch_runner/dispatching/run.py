@@ -278,10 +278,16 @@ class Dispatch:
             fail_fast=self._config.fail_fast,
         )
 
-    def _what_is_left(self, interrupted: str | None) -> str:
+    def _what_is_left(self, interrupted: str | None, results: Sequence[TaskResult]) -> str:
         command = f"'dispatch-runner resume {self.run_folder.name}'"
+        if interrupted is None and any(
+            each.error and "provider" in each.error.details for each in results
+        ):
+            return (
+                f"a provider takes no more calls; {command} runs what is left, once it does again"
+            )
         if interrupted is None:
-            return f"a provider takes no more calls; {command} runs what is left, once it does again"
+            return f"cancelled; {command} runs what is left"
         more = " with a larger budget" if interrupted == "budget" else ""
         return f"interrupted by {interrupted}; {command}{more} runs what is left"
 
@@ -297,7 +303,7 @@ class Dispatch:
         )
         interrupted = executor.stopped if summary.cancelled else self._workspaces.cut_short
         if summary.cancelled:
-            self.warnings.append(self._what_is_left(interrupted))
+            self.warnings.append(self._what_is_left(interrupted, results))
         return Result(
             status=overall_status(summary),
             correlation_id=self.correlation_id,

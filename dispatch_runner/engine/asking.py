@@ -28,10 +28,11 @@ NOT_TOLD = frozenset({"duration_ms", "rejected_file"})
 EVIDENCE = frozenset({"stdout", "stderr", "exit_code"})
 """What the agent's own program printed, which it is not told either; what a check printed it is."""
 
-PASSING = re.compile(
+PASSING = (
     r"\d+(?:\.\d+)?(?= ?(?:ms|us|s|sec|seconds?)\b)|\b\d\d:\d\d:\d\d(?:[.,]\d+)?|\b0x[0-9a-fA-F]+"
 )
-"""Durations, times of day and addresses: they differ each time, also where the failure is the same."""
+"""Durations, times of day and addresses: they differ each time, also where the failure is the same.
+Not compiled before it is needed: that takes longer than all else here."""
 
 
 class Asking:
@@ -73,7 +74,7 @@ class Asking:
                 mendable = error.type in MENDABLE and backend.repairs
                 if mendable and done:
                     error.details["repair_rounds"] = done
-                same = told is not None and PASSING.sub("", failure) == PASSING.sub("", told)
+                same = told is not None and _lasting(failure) == _lasting(told)
                 if not mendable or done >= self._agent.repair_rounds or same:
                     raise
                 told = failure
@@ -117,6 +118,10 @@ async def _take_back(call: AgentCall) -> None:
 
 def _shown(usage: Usage | None) -> JsonObject | None:
     return None if usage is None else asdict(usage)
+
+
+def _lasting(failure: str) -> str:
+    return re.sub(PASSING, "", failure)
 
 
 def failure_text(error: AgentError) -> str:

@@ -386,8 +386,8 @@ class Executor:
             self._settle_unstarted(number, TaskStatus.CANCELLED, self._cancellation(began=False))
         if self._group is not None:
             return
-        for number, entry in enumerate(self._entries):
-            if entry.result is None:
+        for number in self._scheduler.under_way():
+            if self._entries[number].result is None:
                 self._scheduler.settle(number, succeeded=False)
                 self._settle_unstarted(
                     number, TaskStatus.CANCELLED, self._cancellation(began=False)

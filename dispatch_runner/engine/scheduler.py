@@ -178,6 +178,10 @@ class Scheduler:
         self._sending.clear()
         return rest
 
+    def under_way(self) -> list[int]:
+        """What was started and has not settled."""
+        return [number for number, state in enumerate(self.state) if state in _STARTED]
+
     def _settle(self, number: int, state: State) -> None:
         self.state[number] = state
         self.unsettled -= 1

@@ -1,7 +1,7 @@
 """The end of a dispatch in a few lines for people."""
 
 from dispatch_runner.models import Result, Summary, TaskResult, TaskStatus, Usage
-from dispatch_runner.report.wording import WORD, duration, label, one_line, reason
+from dispatch_runner.report.wording import WORD, dollars, duration, label, one_line, reason
 
 NAMED_FAILURES = 10
 _NOUNS = {
@@ -70,10 +70,11 @@ def _cost(usages: list[Usage]) -> str:
     if not usages:
         return ""
     if not unknown:
-        return f"cost ${sum(known):.4f}"
+        return f"cost {dollars(sum(known))}"
     if not known:
         return "cost unknown"
-    return f"cost ${sum(known):.4f} and more: unknown of {unknown} task{'s' if unknown > 1 else ''}"
+    tasks = f"{unknown} task{'s' if unknown > 1 else ''}"
+    return f"cost {dollars(sum(known))} and more: unknown of {tasks}"
 
 
 def _failure(result: TaskResult) -> list[str]:

@@ -83,7 +83,12 @@ def spent_by(result: TaskResult) -> str:
     if result.usage is None or result.backend is None:
         return ""
     cost = result.usage.cost_usd
-    return result.backend if cost is None else f"{result.backend} ${cost:.4f}"
+    return result.backend if cost is None else f"{result.backend} {dollars(cost)}"
+
+
+def dollars(amount: float) -> str:
+    """`$0.0016`, `$12.5000`; what is less than that can show is not shown as nothing."""
+    return "<$0.0001" if 0 < amount < 0.00005 else f"${amount:.4f}"
 
 
 def cause(error: TaskError) -> str:

@@ -20,7 +20,10 @@ sys.path.insert(0, str(FOLDER.parent))
 from support.processes import carrying, kill  # noqa: E402
 
 AT_ONCE = 4
-PARTS = {"test_opencode": 4, "test_acp": 4, "test_gemini": 3, "test_claude_code": 2}
+PARTS = {
+    "test_opencode": 4, "test_acp": 4, "test_gemini": 3,
+    "test_claude_code": 2, "test_codex": 2, "test_roles": 2,
+}  # fmt: skip
 """Into how many the longest files are shared out. They go first, so that no long one is left for last."""
 FILE_SECONDS = 360.0
 

@@ -134,6 +134,23 @@ def test_agents_as_json(cli):
     assert found["coder"]["backend"] == "offline"
 
 
+def test_agents_say_what_they_are_for_and_which_model_answers(cli, tmp_path):
+    agents = tmp_path / "agents"
+    agents.mkdir()
+    agents.joinpath("r.md").write_text(
+        "---\nname: reviewer\ndescription: Reads with care.\nmodel: sonnet\n---\nYou review.\n"
+    )
+    flags = ("--agents", str(agents))
+    found = {
+        agent["name"]: agent
+        for agent in cli("agents", "--json", *flags, writes=()).document["agents"]
+    }
+    assert (found["reviewer"]["description"], found["reviewer"]["model"]) == (
+        "Reads with care.", "sonnet",
+    )  # fmt: skip
+    assert (found["echo"]["description"], found["echo"]["model"]) == ("", None)
+
+
 def test_a_wrong_settings_file_is_told_with_its_line(cli):
     cli.settings('[agents.lint]\ncommand = "ruff check ."\n\n[agents.x]\ncomand = ["true"]\n')
     for command in (["agents"], ["run"], ["validate"]):

@@ -1,6 +1,6 @@
 """The executor: starts what may start, stops what must stop, accounts for every task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from dispatch_runner.engine.limits import Limits
 from dispatch_runner.engine.runner import Job, Retrying, Surroundings
 from dispatch_runner.errors import AgentError, RecordError
 from dispatch_runner.events import Event, TaskFinished, TaskStarted
-from dispatch_runner.models import ErrorType, JsonObject, Task, TaskStatus
+from dispatch_runner.models import ErrorType, JsonObject, Task, TaskResult, TaskStatus
 from dispatch_runner.paths import AllowedRoots
 from dispatch_runner.protocols import Agent, AgentCall
 from dispatch_runner.testing import AnyInputRole, ScriptedBackend
@@ -70,14 +70,19 @@ class Stage:
     def begun_event(self, name: str) -> anyio.Event:
         return self.begun.setdefault(name, anyio.Event())
 
-    def add(self, *tasks: dict[str, Any], agent: dict[str, Any] | None = None) -> None:
+    def add(
+        self,
+        *tasks: dict[str, Any],
+        agent: dict[str, Any] | None = None,
+        known: Mapping[str, TaskResult] | None = None,
+    ) -> None:
         jobs = []
         for values in tasks:
             task = Task(agent="fake", **({"input_data": {}} | values))
             jobs.append(
                 Job(task, Agent("fake", AnyInputRole(), self.backend, **agent or {}), 30, 0)
             )
-        self.executor.add(jobs)
+        self.executor.add(jobs, known or {})
 
     async def started(self, *names: str) -> None:
         with anyio.fail_after(5):
@@ -274,6 +279,23 @@ async def test_a_record_that_cannot_be_written_stops_the_dispatch() -> None:
         await stage.executor.run()
     assert stage.statuses() == {"a": "success", "b": "cancelled"}
     assert len(stage.backend.calls) == 1
+
+
+async def test_a_record_that_cannot_be_written_before_the_start_stops_the_dispatch() -> None:
+    """What failed in an earlier process blocks two tasks; the fate of the first is not recorded."""
+
+    def emit(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            raise RecordError("write", "/full/disk", "no space left")
+
+    stage = Stage(emit=emit)
+    failed = TaskResult("a", "fake", None, TaskStatus.ERROR)
+    after_a = [{"task_id": name, "dependencies": ["a"]} for name in "bc"]
+    stage.add({"task_id": "a"}, *after_a, {"task_id": "d"}, known={"a": failed})
+    stage.executor.close()
+    with pytest.raises(RecordError, match="no space left"):
+        await stage.executor.run()
+    assert stage.statuses() == {"a": "error", "b": "blocked", "c": "blocked", "d": "cancelled"}
 
 
 async def test_output_that_cannot_be_written_stops_the_dispatch() -> None:

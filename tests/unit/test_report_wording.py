@@ -8,6 +8,7 @@ from dispatch_runner.models import ErrorType, Usage
 from dispatch_runner.report.summary import NAMED_FAILURES, summary_lines
 from dispatch_runner.report.wording import (
     clock_time,
+    dollars,
     duration,
     label,
     one_line,
@@ -121,6 +122,14 @@ def test_who_answered_is_told_with_the_cost_where_something_was_consumed(finishe
     unknown = finished("a", usage=Usage(1), backend="codex").result
     assert [spent_by(each) for each in (paid, unknown)] == ["claude-code $0.0016", "codex"]
     assert spent_by(finished("a").result) == ""
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0.0, "$0.0000"), (0.00001, "<$0.0001"), (0.00005, "$0.0001"), (3, "$3.0000")],
+)
+def test_a_small_cost_does_not_look_like_none(amount, text):
+    assert dollars(amount) == text
 
 
 def test_the_summary_names_a_bounded_number_of_failures_and_counts_the_rest(

@@ -48,7 +48,7 @@ class Faulty:
         its exit code 3, that something in it may not be on record."""
         events = _events(self.ran.stderr)
         told = {each["task_id"] for each in events if _succeeded(each)}
-        if self.ran.code in {0, 1} or self.ran.code > 128:
+        if self.ran.code not in {2, 3} and not self.killed and "results" in self.ran.document:
             told |= {n for n, status in self.ran.statuses.items() if status == "success"}
         return told
 
