@@ -137,7 +137,7 @@ class Recorder:
         opened = _Opening(parent, name, folder, clock)
         try:
             return opened.recorder(
-                cls, correlation_id, request, redactor.redact(config), redactor.redact(metadata),
+                cls, correlation_id, request, _redacted(redactor, config), redactor.redact(metadata),
                 durability, redactor, operator or {},
             )  # fmt: skip
         except BaseException:
@@ -393,6 +393,11 @@ class _Opening:
         self._parent.remove(f"{self._name}.json")
         self._parent.remove_folder(self._name)
         self._parent.close()
+
+
+def _redacted(redactor: Redactor, config: JsonObject) -> JsonObject:
+    """The names are ours, and one of them, `max_tokens`, would look like that of a secret."""
+    return {name: redactor.redact(value) for name, value in config.items()}
 
 
 def digest(request: JsonObject) -> str:

@@ -69,7 +69,8 @@ def test_programs_that_outlive_it_and_its_guardian_end_before_they_are_run_again
 
 @pytest.mark.parametrize("name", ["SIGTSTP", *rarely("SIGTTIN", "SIGTTOU", "SIGSTOP")])
 def test_stopped_and_continued_it_goes_on(bench, slow, name):
-    process = waiting(bench, bench.start(slow, None, start_new_session=False))
+    # a group of its own in our session: those that nobody could continue cannot be stopped
+    process = waiting(bench, bench.start(slow, process_group=0))
     process.send_signal(signal.Signals[name])
     bench.cli.until(lambda: state(process.pid) == "T", "the stop")
     go(bench)

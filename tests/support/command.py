@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import Any
 
 import jsonschema
 import pytest
+
+from support.processes import kill
 
 PROGRAM = Path(sys.executable).with_name("dispatch-runner")
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -144,8 +145,7 @@ class Cli:
         return [str(pid) for pid, environ in processes() if any(m in environ for m in marks)]
 
     def end_survivors(self) -> None:
-        for pid in map(int, self.survivors()):
-            os.kill(pid, signal.SIGKILL)
+        kill(map(int, self.survivors()))
         self.until(lambda: not self.survivors(), "killed processes")
 
     def files(self) -> set[str]:
