@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 FUZZ_SECONDS ?= 60
+SEED ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-all test-live test-agents faults check fmt lint imports types schemas cov bench fuzz audit examples clean
@@ -35,8 +36,8 @@ test-agents: install ## real agent programs against a scripted model server, cut
 	$(BIN)/python tests/agents/install.py
 	$(BIN)/python tests/agents/jail.py $(BIN)/python tests/agents/run.py
 
-faults: install ## every fault of docs/faults.md: injected, survived, lost
-	$(BIN)/python tests/faults/run.py
+faults: install ## every fault of docs/faults.md: injected, survived, lost; SEED=1
+	$(BIN)/python tests/faults/run.py --seed $(SEED)
 
 lint: install ## ruff and codespell
 	$(BIN)/ruff check .

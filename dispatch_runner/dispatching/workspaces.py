@@ -120,6 +120,7 @@ class LazyWorkspaces:
             roots=around.roots,
             trace_dir=self._run_folder.parent,
             carry_changes=settings.carry_changes,
+            filters=settings.filters,
         )
         for jobs in self._jobs:
             self._worktrees.add([job.task for job in jobs])

@@ -62,6 +62,7 @@ def load(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
         scope=file.workspaces.get("scope"),
         merge_check=file.workspaces.get("check"),
         check_after=file.workspaces.get("check_after", "each"),
+        filters=file.workspaces.get("filters", False),
         mcp=mcp,
         overriding=frozenset(given),
         origins=_origins(values, extra_paths, file, source) | _cache_origin(environ),

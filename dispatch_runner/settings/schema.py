@@ -210,6 +210,8 @@ class WorkspaceSettings(Model):
     """What becomes of changes that a task did not declare: a warning, or an error."""
     carry_changes: bool | None = None
     """Whether worktrees begin with the caller's uncommitted changes, not only with the last commit."""
+    filters: bool = False
+    """Whether filters and merge drivers run that only the repository's own configuration names."""
 
 
 class CheckSettings(Model):

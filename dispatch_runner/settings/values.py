@@ -119,6 +119,8 @@ class Settings:
     merge_check: str | None = None
     """The acceptance check of what is merged, by name."""
     check_after: CheckAfter = "each"
+    filters: bool = False
+    """Whether programs run in worktrees that only the repository's own configuration names."""
     mcp: McpSettings | None = None
     """MCP servers and the tools mapped to them; null: nothing is said of them."""
     overriding: frozenset[str] = frozenset()

@@ -26,6 +26,22 @@ _SETTINGS = (
     "advice.addEmbeddedRepo=false",
     "merge.conflictStyle=merge",
 )
+_RUNNING_PROGRAMS = frozenset(
+    {
+        "add", "checkout", "clean", "merge-tree", "read-tree", "reset", "status",
+        "symbolic-ref", "update-ref", "worktree",
+    }
+)  # fmt: skip
+"""Commands that run programs (filters, merge drivers, hooks) where the configuration names some."""
+
+_NAMES_PROGRAMS = (
+    r"^(filter\..*\.(clean|smudge|process)|merge\..*\.driver|merge\.default|hook\..*\.command)$"
+)
+_OF_THE_REPOSITORY = ("local", "worktree")
+
+_TEXT_MERGE = "git merge-file --marker-size=%L -L ours -L base -L theirs %A %O %B || exit 1"
+"""What git does without a driver; what is not text is a conflict."""
+
 OPTIONS = ("--no-pager", *(w for s in _SETTINGS for w in ("-c", s)))
 
 FIXED = {
@@ -36,6 +52,9 @@ FIXED = {
     "SSH_ASKPASS": "true",
     "LC_ALL": "C",
 }
+
+_NO_FETCH = {"GIT_ALLOW_PROTOCOL": "none"}
+"""Also not what a partial clone has left out: the repository names the program that would fetch."""
 
 
 class GitError(DispatchRunnerError):
@@ -56,12 +75,23 @@ class Printed(NamedTuple):
 
 
 class Git:
-    """Git in one folder, with an environment that says nothing but who and where we are."""
+    """Git in one folder, with an environment that says nothing but who and where we are.
 
-    def __init__(self, folder: Path, environ: Mapping[str, str] = os.environ) -> None:
+    No program runs that only the repository's own configuration names (`filter.*`, `merge.*`), unless
+    `filters` says that the operator wants that; those of the user's configuration do.
+    """
+
+    def __init__(
+        self, folder: Path, environ: Mapping[str, str] = os.environ, *, filters: bool = False
+    ) -> None:
         self.folder = folder
         self.environ = environ
-        self._clean = clean_environment(environ)
+        self.filters = filters
+        self._clean = clean_environment(environ) | ({} if filters else _NO_FETCH)
+
+    def at(self, folder: Path) -> "Git":
+        """The same in another folder."""
+        return Git(folder, self.environ, filters=self.filters)
 
     async def run(
         self,
@@ -74,6 +104,22 @@ class Git:
 
         When it is cancelled, the command has ended.
         """
+        overrides: dict[str, str] = {}
+        if arguments[0] in _RUNNING_PROGRAMS and not self.filters:
+            overrides = _overrides(await self.programs(env))
+        return await self._run(arguments, stdin, {**(env or {}), **overrides}, passes)
+
+    async def programs(self, env: Mapping[str, str] | None = None) -> list[str]:
+        """Settings of the repository itself that name a program. Asked anew each time: agents change files."""
+        wanted = ("config", "--includes", "--show-scope", "--name-only", "-z", "--get-regexp")
+        printed = await self._run((*wanted, _NAMES_PROGRAMS), b"", env or {}, (0, 1))
+        parts = os.fsdecode(printed.stdout).split("\0")
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        return sorted({name for scope, name in pairs if scope in _OF_THE_REPOSITORY})
+
+    async def _run(
+        self, arguments: Sequence[str], stdin: bytes, env: Mapping[str, str], passes: Sequence[int]
+    ) -> Printed:
         import anyio
 
         from dispatch_runner.process import run  # programs are started only by worktrees
@@ -83,7 +129,7 @@ class Git:
             with anyio.move_on_after(GIT_SECONDS):
                 completed = await run(
                     ("git", *OPTIONS, *arguments),
-                    env={**self._clean, **self.identity, **(env or {})},
+                    env={**self._clean, **self.identity, **env},
                     cwd=self.folder,
                     stdin=stdin,
                 )
@@ -92,7 +138,8 @@ class Git:
         if completed is None:
             raise GitError(f"'git {arguments[0]}' did not end within {GIT_SECONDS:g} s")
         if completed.returncode not in passes:
-            raise GitError(_said(arguments[0], completed.returncode, completed.stderr.tail(4_000)))
+            said = completed.stderr.tail(4_000)
+            raise GitError(_said(arguments[0], completed.returncode, said))
         stderr = completed.stderr.tail(4_000)
         return Printed(completed.returncode, completed.stdout.content(), stderr)
 
@@ -156,6 +203,27 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What git sees: where programs and the user's settings are, and nothing of `GIT_*`."""
     wanted = ("PATH", "HOME", "XDG_CONFIG_HOME", "USER", "LOGNAME", "TMPDIR")
     return {name: environ[name] for name in wanted if name in environ} | FIXED
+
+
+def _overrides(names: Sequence[str]) -> dict[str, str]:
+    """An environment in which these settings name no program.
+
+    No `-c`: that ends a name at its first `=`, and a hostile one may have some.
+    """
+    settings: list[tuple[str, str]] = []
+    for name in names:
+        section, _, rest = name.partition(".")
+        owner = f"{section}.{rest.rpartition('.')[0]}"
+        if section == "filter":
+            settings += [(name, ""), (f"{owner}.required", "false")]
+        elif section == "hook":
+            settings.append((f"{owner}.enabled", "false"))
+        else:
+            settings.append((name, "text" if name == "merge.default" else _TEXT_MERGE))
+    counted = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings):
+        counted |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return counted
 
 
 def _said(command: str, code: int, stderr: str) -> str:

@@ -66,9 +66,12 @@ class Repository:
         self._turn = anyio.Lock()
 
     @classmethod
-    def find(cls, cwd: Path, environ: Mapping[str, str]) -> "Repository":
-        """Raises `GitError` where no worktree can be made: no git, no repository, a bare one, no commit."""
-        git = Git(cwd, environ)
+    def find(cls, cwd: Path, environ: Mapping[str, str], filters: bool = False) -> "Repository":
+        """With `filters`, programs that the repository's own configuration names run.
+
+        Raises `GitError` where no worktree can be made: no git, no repository, a bare one, no commit.
+        """
+        git = Git(cwd, environ, filters=filters)
         where = git.ask(
             "rev-parse", "--path-format=absolute", "--show-toplevel", "--git-common-dir"
         )
@@ -82,7 +85,7 @@ class Repository:
                 f"the repository '{top}' has no commit", "commit something first: git commit"
             )
         home = _home(Path(top), Path(common), environ)
-        top_git = Git(Path(top), environ)
+        top_git = git.at(Path(top))
         assert top_git.identity is not None  # asked for here, where it may take a moment
         return cls(cwd, Path(top), Path(common), home, top_git)
 
@@ -105,7 +108,10 @@ class Repository:
         how = ("--detach",) if branch is None else ("--no-track", "-b", branch)
         async with self.exclusive():
             try:
-                await self.git.run("worktree", "add", "--quiet", *how, "--", str(folder), base)
+                wanted = ("worktree", "add", "--quiet", "--no-checkout", *how, "--", str(folder))
+                await self.git.run(*wanted, base)
+                # by a command of its own: its configuration may differ, by `includeIf`
+                await self.git.at(folder).run("reset", "--quiet", "--hard")
                 admin = Path((folder / ".git").read_text().removeprefix("gitdir: ").strip())
             except BaseException:
                 with anyio.CancelScope(shield=True):
@@ -130,7 +136,7 @@ class Repository:
         What the agent committed itself, on whatever branch, stays in the history. `forced` are paths
         below the worktree that are kept although git ignores them. Raises `GitError`.
         """
-        git = Git(tree.folder, self.git.environ)
+        git = self.git.at(tree.folder)
         env = {"GIT_DIR": str(tree.admin), "GIT_WORK_TREE": str(tree.folder)}
         contents, unsaved = await self._contents(git, env, tree.admin / INDEX_NAME, forced)
         parents, before = await self._parents(git, env, tree)

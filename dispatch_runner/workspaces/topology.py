@@ -142,7 +142,7 @@ class Merging:
             if left is not None:  # of a process that was killed
                 await self.repository.remove(left)
             self._tree = await self.repository.add(folder, None, commit)
-        git = Git(self._tree.folder, self.repository.git.environ)
+        git = self.repository.git.at(self._tree.folder)
         await git.run("checkout", "--quiet", "--force", "--detach", commit)
         await git.run("clean", "-ffdxq")
         return await self.check.judge(self._tree.folder)

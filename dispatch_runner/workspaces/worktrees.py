@@ -52,6 +52,7 @@ class Worktrees:
         roots: AllowedRoots,
         trace_dir: Path,
         carry_changes: bool,
+        filters: bool = False,
     ) -> None:
         """Touches nothing. `dispatch` is the name of the run folder; `trace_dir` the folder above it."""
         self.dispatch = dispatch
@@ -59,7 +60,7 @@ class Worktrees:
         """About the dispatch as a whole."""
         self.works: dict[str, Work] = {}
         self.repository: Repository | None = None
-        self._where = (cwd, environ)
+        self._where = (cwd, environ, filters)
         self._roots = roots
         self._trace_dir = trace_dir
         self._carry_changes = carry_changes
@@ -111,6 +112,11 @@ class Worktrees:
             self.notes.append(
                 "worktrees begin at the last commit: uncommitted changes are not in them"
                 " (take them along with --carry-changes)"
+            )
+        if not git.filters and (programs := await git.programs()):
+            self.notes.append(
+                f"'{programs[0]}' of the repository's own configuration does not run in worktrees"
+                " (it does with [workspaces] filters = true)"
             )
         if await git.text("ls-tree", "--name-only", head, "--", ":(top).gitmodules"):
             self.notes.append("submodules are empty folders in worktrees")

@@ -146,12 +146,17 @@ def variables() -> set[str]:
         f"DISPATCH_RUNNER_{key.upper()}"
         for key in (*CONVERTERS, *OTHERS)
     }
-    for tree in trees():
-        for node in ast.walk(tree):
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found |= set(re.findall(r"^(?:DISPATCH_RUNNER|XDG)_[A-Z_]+[A-Z]$", node.value))
-            found |= _asked(node)
+            if path not in HANDED:
+                found |= _asked(node)
     return found
+
+
+HANDED = {PACKAGE / "process" / "sweep.py"}
+"""Programs of ours whose whole environment is made by the module that starts them."""
 
 
 def _asked(node: ast.AST) -> set[str]:

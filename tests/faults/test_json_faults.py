@@ -25,7 +25,7 @@ VALID = """
 BROKEN = """
 01 | -01 | 00 | 1. | .5 | -.5 | -. | 1.e1 | 1e | 1e+ | 1e- | 1E | 0e | 1eE2 | 1.2.3 | +1 | ++1 | - | -- | -a | 1a
 0x1 | 0x1F | 0b1 | 0o7 | 1_000 | 1 000 | 1,000.5.5 | 1e1.5 | 1.0e | 1\u00a0 | \u0661 | \uff11 | NaN | nan | Infinity
--Infinity | +Infinity | Inf | -inf | 1e999 | -1e999 | TRUE | True | tru | truee | nul | None | undefined | yes | a
+-Infinity | +Infinity | Inf | -inf | 1e999 | -1e999 | TRUE | True | tr | truefalse | nulls | None | undefined | yes | a
 'a' | `a` | "a | a" | "\\" | "\\x41" | "\\a" | "\\0" | "\\u" | "\\u1" | "\\u12" | "\\u123" | "\\u123g" | "\\U00000041"
 "\\u{41}" | "\\\u00e9" | "a\tb" | "a\u0001b" | "a\u001fb" | "\\ud800" | "\\udc00" | "\\ud800\\ud800" | "\\ud800a" | "\\ud83d\\u0041"
 [ | ] | [1 | 1] | [, | [,] | [1,] | [1,,2] | [,1] | [1 2] | [1;2] | [1:2] | ["a" | ["a", | [[] | []] | [1]] | (1) | [1}

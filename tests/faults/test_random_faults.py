@@ -143,7 +143,7 @@ def try_one(bench: Bench, tmp_path: Any, chance: random.Random, name: str) -> No
 @pytest.fixture
 def limited(bench):
     bench.define('[agents.fails]\ncommand = ["false"]\noutput = "exit"\n')
-    bench.cli.settings(bench._toml + LIMIT)
+    bench.settings(LIMIT)
     return bench
 
 

@@ -1,11 +1,15 @@
 """A dispatcher that is killed, interrupted or refused at any of its system calls."""
 
+import json
 import signal
 
 import pytest
 
+from dispatch_runner.records import journal
+from support.command import as_bytes
 from support.faults import Fault, Plan, assert_sound
 from support.faults.plan import FOR_EVER
+from support.faults.sound import left_by
 
 SAMPLE = 3
 """So many places are tried when not all are."""
@@ -161,3 +165,36 @@ def test_interrupted_while_a_refusal_is_written(bench, tmp_path, nth):
     )
     assert_sound(bench, faulty, resumes=False)
     assert (faulty.ran.code, len(faulty.ran.document["errors"])) == (2, 100)
+
+
+def starts(bench, tmp_path, nth):
+    """Kills `start`, or the process in the background, at its n-th system call. An id is printed only
+    when the dispatch is on record; then it can be brought to its end."""
+    bench.clear()
+    plan = Plan(tmp_path / f"calls-{nth}", (Fault("signal", "SIGKILL", nth),))
+    environ = {**bench.cli.environ, **plan.environ()}
+    process = bench.cli.start("start", "-q", stdin=-1, env=environ)
+    out, _ = process.communicate(as_bytes(bench.usual()), timeout=30)
+    told = json.loads(out) if out else {}
+    bench.cli.until(lambda: not left_by(bench, process.pid), "the end of the background")
+    names = [folder.name for folder in bench.folders()] if bench.traces.is_dir() else []
+    bench.injected += 1
+    assert not told or told["status"] == "rejected" or told["dispatch"] in names
+    for name in names:
+        if journal.load(bench.traces / name / "events.ndjson").records:
+            ran = bench.resume(name)
+            assert (ran.code, ran.document["status"]) == (0, "success")
+    assert set(bench.runs().values()) <= {1, 2}
+    bench.survived += 1
+
+
+def test_killed_while_it_goes_to_the_background(bench, tmp_path, chance):
+    for nth in chance.sample(range(1, 80), SAMPLE):
+        starts(bench, tmp_path, nth)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_at_every_call_while_it_goes_to_the_background(bench, tmp_path):
+    for nth in range(1, 120, 2):
+        starts(bench, tmp_path, nth)

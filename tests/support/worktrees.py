@@ -31,7 +31,7 @@ class Bench:
 
     def __init__(
         self, repo: Repo, state: Path, *, cwd: Path | None = None, name: str = NAME,
-        carry: bool = False, scope: str = "warn",
+        carry: bool = False, scope: str = "warn", filters: bool = False,
     ) -> None:  # fmt: skip
         self.repo = repo
         self.traces = repo.folder / "traces"
@@ -39,7 +39,7 @@ class Bench:
         roots = AllowedRoots((str(self.cwd),))
         self.worktrees = Worktrees(
             name, cwd=self.cwd, environ={**ENVIRON, "XDG_STATE_HOME": str(state)}, roots=roots,
-            trace_dir=self.traces, carry_changes=carry,
+            trace_dir=self.traces, carry_changes=carry, filters=filters,
         )  # fmt: skip
         self.events: dict[str, list[TraceEvent]] = {}
         around = Surroundings("c", self.cwd, roots, anyio.Event())

@@ -185,7 +185,7 @@ async def test_a_file_that_cannot_be_written_ends_the_program(tmp_path: Path) ->
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with anyio.fail_after(10), pytest.raises(RecordError, match=f"cannot write '{tmp_path}"):
-            await shell("seq 1000; sleep 60", lines, stdout=tmp_path / "out")
+            await shell("seq 1000; sleep 60", lines, stdout=tmp_path / "out", grace_seconds=0.1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 

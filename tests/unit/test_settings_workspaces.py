@@ -20,6 +20,7 @@ check = "tests"
 check_after = "last"
 scope = "deny"
 carry_changes = true
+filters = true
 
 [checks.tests]
 command = ["true"]
@@ -40,6 +41,7 @@ def test_everything_can_be_said_in_the_file(folder):
         True,
     )
     assert (settings.merge_check, settings.check_after, settings.scope) == ("tests", "last", "deny")
+    assert settings.filters
     assert settings.origin("merge") == "file dispatch.toml:10"
 
 

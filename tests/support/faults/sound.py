@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import zlib
@@ -26,6 +27,13 @@ PROGRAM = """printf '%s\\n' "$DISPATCH_RUNNER_TASK_ID" >> "$HOME/ran"
 printf 'did %s' "$DISPATCH_RUNNER_TASK_ID"
 """
 SHARED = "shared.txt"
+USUAL_OUTPUTS = {
+    "first": {"n": 1},
+    "one": {"text": "did one", "exit_code": 0},
+    "two": {"text": "did two", "exit_code": 0},
+    "alone": {"text": "did alone", "exit_code": 0},
+    "last": {"text": "did one, did two"},
+}
 
 Task = dict[str, Any]
 
@@ -69,12 +77,17 @@ class Bench:
         self.cli = cli
         self.injected = 0
         self.survived = 0
+        self._toml = ""
         script = cli.write("program.sh", PROGRAM)
         self.define(f'[agents.program]\ncommand = ["/bin/sh", "{script}"]\noutput = "text"\n')
 
     def define(self, toml: str) -> None:
-        """Agents beside `program`, which writes its task's id into a file and says `did ID`."""
-        self._toml = f"{getattr(self, '_toml', '')}{toml}retries = 0\ngrace_seconds = 0.1\n"
+        """An agent beside `program`, which writes its task's id into a file and says `did ID`."""
+        self.settings(f"{toml}retries = 0\ngrace_seconds = 0.1\n")
+
+    def settings(self, toml: str) -> None:
+        """Further tables of the operator's settings."""
+        self._toml += toml
         self.cli.settings(self._toml)
 
     @property
@@ -143,8 +156,6 @@ class Bench:
 
     def clear(self) -> None:
         """As if nothing had been run here."""
-        import shutil
-
         shutil.rmtree(self.traces, ignore_errors=True)
         (self.cli.home / "ran").unlink(missing_ok=True)
 
@@ -247,6 +258,9 @@ def check_resume(bench: Bench, faulty: Faulty, done: Iterable[str]) -> None:
     assert [each["task_id"] for each in ran.document["results"]] == [
         task["task_id"] for task in faulty.tasks
     ]
+    if faulty.tasks == bench.usual():
+        outputs = {name: each["output"] for name, each in ran.tasks.items()}
+        assert outputs == USUAL_OUTPUTS, outputs
     assert not left_by(bench, faulty.pid)
     again = bench.runs() - before
     assert not done & set(again), f"finished, and run again: {done & set(again)}"
