@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import anyio
 
@@ -64,10 +64,9 @@ async def end_everything(*, grace_seconds: float, hurry: anyio.Event) -> int:
 
 async def _end(members: Members, grace_seconds: float, hurry: anyio.Event) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        asked = members(True)
-        if hurry.is_set() or not _send(asked, number):
+        if hurry.is_set() or not _send(members(True), number):
             break
-        await _wait_for_end(members, grace_seconds, hurry, number, asked)
+        await _wait_for_end(members, grace_seconds, hurry, number)
     await _kill(members)
 
 
@@ -76,15 +75,12 @@ async def _wait_for_end(
     seconds: float,
     hurry: anyio.Event,
     number: signal.Signals | None = None,
-    asked: Iterable[Member] = (),
 ) -> list[Member]:
     """Those who are left when all have ended, the time is over, or there is a hurry.
 
     Those who ignore the signal get `LINGER_SECONDS` only: they may be about to end for another
-    reason, such as the end of their parent. When all that were `asked` by the signal are gone, those
-    that are left have come since, perhaps in the moment of the signal, and are asked, too.
+    reason, such as the end of their parent.
     """
-    known = set(map(_identity, asked))
     start = anyio.current_time()
     pause = FIRST_PAUSE
     while left := members(False):
@@ -92,16 +88,9 @@ async def _wait_for_end(
         deaf = number is not None and all(ignores(member.pid, number) for member in left)
         if hurry.is_set() or passed >= (min(LINGER_SECONDS, seconds) if deaf else seconds):
             break
-        if number is not None and known.isdisjoint(map(_identity, left)):
-            _send(left, number)
-            known.update(map(_identity, left))
         await anyio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
     return left
-
-
-def _identity(member: Member) -> tuple[int, int]:
-    return member.pid, member.started
 
 
 async def _kill(members: Members) -> None:
