@@ -31,6 +31,7 @@ from dispatch_runner.records.live import find
 from dispatch_runner.records.register import Place
 from dispatch_runner.records.restore import Earlier
 from dispatch_runner.records.run_folder import RESULT_NAME
+from dispatch_runner.records.store import list_dispatches
 from dispatch_runner.records.unfinished import newest_unfinished
 
 
@@ -76,12 +77,19 @@ def _place_or_answer(wanted: Wanted, channel: Channel) -> "Place | int":
     try:
         name = newest_unfinished(folder.expanduser())
         if name is None:
-            hint = "name one, see `traces list`; or another folder with --trace-dir"
+            hint = _why_none(folder.expanduser())
             message = f"in '{folder}' no dispatch was killed or interrupted"
             return answer_usage(channel, message, hint)
         return find(name, folder.expanduser(), os.environ)
     except RecordError as error:
         return answer_usage(channel, str(error), None)
+
+
+def _why_none(folder: Path) -> str:
+    running = next((each.name for each in list_dispatches(folder) if each.status == "running"), None)
+    if running is not None:
+        return f"'{running}' runs: dispatch-runner wait {running}"
+    return "name one, see `traces list`; or another folder with --trace-dir"
 
 
 def _answer_busy(place: Place, error: JournalBusy, channel: Channel) -> int:

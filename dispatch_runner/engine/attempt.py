@@ -52,7 +52,10 @@ class Attempting:
         meter = Meter() if outcome.provider is None else Watch(start, job.agent.stall_seconds)
         try:
             with anyio.move_on_after(job.timeout_seconds) as scope:
-                await self._watched(start, log, meter)
+                if isinstance(meter, Watch):
+                    await self._watched(start, log, meter)
+                else:
+                    await self._attempt(start, log, meter)
             if scope.cancelled_caught:
                 _fail(outcome, TaskStatus.TIMEOUT, _timed_out(job.timeout_seconds))
         except AgentError as error:
@@ -79,10 +82,7 @@ class Attempting:
                 outcome.events.append(TraceEvent(self._clock.utc(), "events_left_out", left_out))
             outcome.usage = total_usage([outcome.usage, meter.usage])
 
-    async def _watched(self, start: Start, log: CallLog, meter: Meter) -> None:
-        if not isinstance(meter, Watch):
-            await self._attempt(start, log, meter)
-            return
+    async def _watched(self, start: Start, log: CallLog, meter: "Watch") -> None:
         with meter.scope:
             await self._attempt(start, log, meter)
         if meter.scope.cancelled_caught:

@@ -65,7 +65,9 @@ NOTHING = Wants(Needs())
 def wants_of(job: Job, outputs: Mapping[str, JsonObject]) -> Wants:
     """What a ready task takes. Its file locks are known only now: paths may come from outputs."""
     task, agent = job.task, job.agent
-    units = {**agent.resources, **task.resources}
+    units: dict[str, int] = {}
+    if agent.resources or task.resources:
+        units = {**agent.resources, **task.resources}
     cap = None
     if agent.max_concurrency is not None:
         cap = f"agent:{agent.name}", agent.max_concurrency
@@ -76,10 +78,12 @@ def wants_of(job: Job, outputs: Mapping[str, JsonObject]) -> Wants:
             value = resolve(value, outputs)
         except AgentError:
             value = {}  # the attempt will say so
-    locks = {*task.modifies_files, *agent.role.writes(value)}
-    providers = agent.backend.provider, *(each.provider for each in agent.fallback)
-    if not units and not locks and not any(providers):
+    written = agent.role.writes(value)
+    paid = agent.backend.provider is not None or agent.fallback
+    if not (units or written or task.modifies_files or paid):
         return NOTHING
+    locks = {*task.modifies_files, *written}
+    providers = agent.backend.provider, *(each.provider for each in agent.fallback)
     own = Budget(task.max_cost_usd, task.max_tokens, task.max_requests)
     needs = Needs(units, sorted(map(identity, locks)))
     used = total_usage([attempt.usage for attempt in job.earlier])

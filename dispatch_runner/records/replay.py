@@ -10,6 +10,9 @@ KEPT = "kept"
 
 UNSETTLED = ("pending", "running", "lost")
 
+_JUDGED_ANEW = {"running", "cancelled", "blocked"}
+"""What an earlier process left: it is run again, or not, by the newer one."""
+
 
 @dataclass(slots=True)
 class Begun:
@@ -91,8 +94,9 @@ class Replay:
         if self.last is not None:
             self.seconds = self.elapsed()
         self._began, self._running, self.stopping, self.header = record["mono"], 0, False, record
-        for task in self.tasks.values():  # what an earlier process ran is run again
-            task.status = "pending" if task.status == "running" else task.status
+        for task in self.tasks.values():
+            if task.status in _JUDGED_ANEW:
+                task.status = "pending"
             self._interrupt(task)
         if record.get("request_changed"):
             self.added.clear()

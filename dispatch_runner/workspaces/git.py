@@ -26,13 +26,11 @@ _SETTINGS = (
     "advice.addEmbeddedRepo=false",
     "merge.conflictStyle=merge",
 )
-_RUNNING_PROGRAMS = frozenset(
-    {
-        "add", "checkout", "clean", "merge-tree", "read-tree", "reset", "status",
-        "symbolic-ref", "update-ref", "worktree",
-    }
-)  # fmt: skip
-"""Commands that run programs (filters, merge drivers, hooks) where the configuration names some."""
+_ONLY_READING = frozenset(
+    {"cat-file", "commit-tree", "diff-tree", "for-each-ref", "ls-tree", "merge-base", "rev-parse"}
+)
+"""Commands that look at no file of a work tree, merge nothing and move nothing: these run no program,
+whatever the configuration names. Any other may: `write-tree`, for one, runs filters."""
 
 _NAMES_PROGRAMS = (
     r"^(filter\..*\.(clean|smudge|process)|merge\..*\.driver|merge\.default|hook\..*\.command)$"
@@ -105,7 +103,7 @@ class Git:
         When it is cancelled, the command has ended.
         """
         overrides: dict[str, str] = {}
-        if arguments[0] in _RUNNING_PROGRAMS and not self.filters:
+        if arguments[0] not in _ONLY_READING and not self.filters:
             overrides = _overrides(await self.programs(env))
         return await self._run(arguments, stdin, {**(env or {}), **overrides}, passes)
 

@@ -9,7 +9,6 @@ from typing import Literal
 import anyio
 
 from dispatch_runner.models.result import FailedCheck, LeftOut, Merge
-from dispatch_runner.workspaces.git import Git
 from dispatch_runner.workspaces.merging import Conflicts, Work, merged
 from dispatch_runner.workspaces.names import merged_branch
 from dispatch_runner.workspaces.repository import Repository, Worktree

@@ -127,6 +127,7 @@ def test_a_second_process_is_refused_while_the_first_one_runs(gate):
     ran = gate.resume(index.stem, background=True)
     assert (ran.code, ran.codes) == (2, ["dispatch_busy"])
     assert f"process {process.pid} runs it" in ran.errors[0]["message"]
+    assert index.stem in gate.resume(background=True).errors[0]["hint"]
     gate.open()
     assert gate.cli.finish(process).code == 0
 

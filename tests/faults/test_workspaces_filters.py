@@ -45,7 +45,7 @@ async def work_and_merge(bench):
     bench.task("a", writing(**{"a.txt": "ONE\ntwo\nthree\n"}))
     bench.task("b", writing(**{"a.txt": "one\ntwo\nthree\nfour\n", "new.txt": "n\n"}))
     results = await bench.run()
-    assert [each.error for each in results.values() if each.error] == []
+    assert [each.error.message for each in results.values() if each.error] == []
     return await bench.merge()
 
 
@@ -119,7 +119,7 @@ async def test_what_a_task_plants_meanwhile_is_no_way_around(repo, witness, tmp_
     bench.task("a", plant)
     bench.task("b", writing(**{"b.txt": "b\n"}), dependencies=["a"])
     results = await bench.run()
-    assert [each.error for each in results.values() if each.error] == []
+    assert [each.error.message for each in results.values() if each.error] == []
     assert not witness.exists()
 
 

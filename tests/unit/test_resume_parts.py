@@ -145,6 +145,13 @@ def replay(*records: tuple[str, str | None, dict[str, object]]) -> Replay:
 FINISHED = {"status": "success", "trace": "a.json"}
 
 
+@pytest.mark.parametrize("status", ["cancelled", "blocked"])
+def test_what_an_earlier_process_did_not_run_is_pending_for_the_next_one(status: str) -> None:
+    ended = ("finished", "a", FINISHED | {"status": status})
+    assert replay(("opened", None, {}), ended).tasks["a"].status == status
+    assert replay(("opened", None, {}), ended, ("opened", None, {})).tasks["a"].status == "pending"
+
+
 def test_a_task_that_was_started_again_has_no_result_any_more_and_an_earlier_one() -> None:
     made = replay(
         ("opened", None, {}),
