@@ -86,7 +86,9 @@ def _place_or_answer(wanted: Wanted, channel: Channel) -> "Place | int":
 
 
 def _why_none(folder: Path) -> str:
-    running = next((each.name for each in list_dispatches(folder) if each.status == "running"), None)
+    running = next(
+        (each.name for each in list_dispatches(folder) if each.status == "running"), None
+    )
     if running is not None:
         return f"'{running}' runs: dispatch-runner wait {running}"
     return "name one, see `traces list`; or another folder with --trace-dir"

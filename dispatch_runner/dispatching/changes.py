@@ -19,6 +19,8 @@ CONTENT: Mapping[str, object] = {
 """Fields of a task that are its content, with what they mean when they are left out."""
 
 MOST_PROBLEMS = 1_000
+MOST_CHARACTERS = 60
+"""How much of a value is shown."""
 HINT = (
     "--accept-changes keeps the results of the tasks whose content is the same, and runs the rest"
 )
@@ -49,20 +51,26 @@ def _differences(before: JsonObject, after: JsonObject) -> Iterator[Problem]:
 
 
 def _changed_fields(old: JsonObject, new: JsonObject) -> list[str]:
-    """Names of the fields; of the input those of its members."""
+    """The fields, of the input its members, with what they were and are."""
     names = []
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)
         if before == after:
             continue
         if isinstance(before, dict) and isinstance(after, dict):
-            keys = (
-                k for k in sorted(before.keys() | after.keys()) if before.get(k) != after.get(k)
-            )
-            names += [f"{name}.{key}" for key in keys]
+            keys = sorted(before.keys() | after.keys())
+            parts = [(f"{name}.{key}", before.get(key), after.get(key)) for key in keys]
         else:
-            names.append(name)
+            parts = [(name, before, after)]
+        names += [
+            f"{part} ({_short(was)} -> {_short(now)})" for part, was, now in parts if was != now
+        ]
     return names
+
+
+def _short(value: object) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
 
 
 def _problem(pointer: str, message: str, task_id: str | None = None) -> Problem:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from dispatch_runner.dispatching.changes import HINT, differences, mapping
 from dispatch_runner.dispatching.prepare import Operator, Prepared, prepare
@@ -11,6 +11,7 @@ from dispatch_runner.dispatching.run import Past
 from dispatch_runner.errors import RequestRejected
 from dispatch_runner.marks import MARKER, started_at
 from dispatch_runner.models import Config, JsonObject, Problem, TaskResult, Usage
+from dispatch_runner.models.request import Workspace
 from dispatch_runner.models.trace import Attempt
 from dispatch_runner.models.usage import total_usage
 from dispatch_runner.records.recorder import Recorder
@@ -18,6 +19,7 @@ from dispatch_runner.records.redaction import Redactor
 from dispatch_runner.records.restore import Earlier, Reopening
 from dispatch_runner.references import has_references
 from dispatch_runner.settings import EffectiveConfig, Flags, effective
+from dispatch_runner.settings.values import Merging
 
 LIMITS = (
     "max_workers", "timeout_seconds", "dispatch_timeout_seconds", "retries", "fail_fast",
@@ -67,6 +69,7 @@ def resumption(operator: Operator, earlier: Earlier, wish: Wish) -> Resumption:
     Raises:
         RequestRejected: the request is wrong, was changed, or is needed again; or the settings differ.
     """
+    operator = _as_before(operator, earlier)
     warnings = _other_settings(operator, earlier, wish)
     before = earlier.request
     prepared = prepare(operator, _request(earlier, wish))
@@ -74,7 +77,7 @@ def resumption(operator: Operator, earlier: Earlier, wish: Wish) -> Resumption:
     document = prepared.document
     changed = not _is_the_same(earlier, document, clean(document))
     if changed and not wish.accept_changes:
-        raise RequestRejected(_changes(earlier, clean(document)))
+        raise RequestRejected(_changes(earlier, Redactor(operator.environ).redact(document)))
     stays = _what_stays(earlier, wish, clean(document) if changed else None)
     config = _config(operator, prepared, earlier, before, wish.flags)
     request = dataclasses.replace(prepared.request, correlation_id=earlier.correlation_id)
@@ -166,6 +169,23 @@ def _changes(earlier: Earlier, document: JsonObject) -> list[Problem]:
         message = f"it is not the request that was run, and that one is lost: {earlier.damage}"
         return [Problem("request_changed", "", message, HINT)]
     return differences(earlier.request, document)
+
+
+def _as_before(operator: Operator, earlier: Earlier) -> Operator:
+    """With the workspaces of before, unless a flag or the environment names others now.
+
+    What starts programs or sends data away (backend, settings file) has to be named again.
+    """
+    adopted: dict[str, Any] = {
+        key: value
+        for key, values in _ADOPTED.items()
+        if key not in operator.settings.overriding
+        and (value := earlier.operator.get(key)) in values
+    }
+    return operator._replace(settings=dataclasses.replace(operator.settings, **adopted))
+
+
+_ADOPTED = {"workspace": get_args(Workspace), "merge": get_args(Merging)}
 
 
 def _other_settings(operator: Operator, earlier: Earlier, wish: Wish) -> list[str]:

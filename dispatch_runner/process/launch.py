@@ -1,7 +1,6 @@
 """Starts one program and tells when it has ended."""
 
 import errno
-import math
 import os
 import signal
 import sys
@@ -33,8 +32,8 @@ SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errn
 
 LONGEST_PAUSE = 0.02
 
-ROW_SECONDS = 0.0003
-"""A start this soon after another is one of a row."""
+HELD_SECONDS = 0.01
+"""How long a row of starts may hold up the event loop."""
 
 
 class Child:
@@ -161,34 +160,38 @@ async def launch(
 
     door = _the_door()
     await door.turn()
+    began = time.monotonic()
     try:
         return Child(await patiently(start), marker, tag, limits)
     except (OSError, ValueError) as error:
         raise refusal(error, command, cwd) from error
     finally:
-        door.passed()
+        door.passed(time.monotonic() - began)
 
 
 class Door:
     """Lets the starts of programs through so that a row of them does not hold up the event loop.
 
-    A start blocks for a millisecond or more. When many are due at once, the rest of the loop has a turn
-    between any two; a single one goes straight through.
+    A start blocks for up to a millisecond or more. Whenever starts have taken `HELD_SECONDS`, the rest of
+    the loop has a turn before the next one.
     """
 
     def __init__(self) -> None:
         self._lock = anyio.Lock(fast_acquire=True)
-        self._last = -math.inf
+        self._held = 0.0
 
     async def turn(self) -> None:
         """Returns when a program may be started."""
-        if self._lock.locked() or time.monotonic() - self._last < ROW_SECONDS:
-            async with self._lock:
+        if self._held < HELD_SECONDS and not self._lock.locked():
+            return
+        async with self._lock:
+            if self._held >= HELD_SECONDS:
                 await checkpoint()  # the others come to the door meanwhile
+                self._held = 0.0
 
-    def passed(self) -> None:
-        """One was started just now."""
-        self._last = time.monotonic()
+    def passed(self, seconds: float) -> None:
+        """One was started, which took so long."""
+        self._held += seconds
 
 
 _door: RunVar[Door] = RunVar("door")

@@ -207,6 +207,18 @@ def test_other_settings_are_refused(gate):
     assert "the backend was 'offline', now it is 'llm'" in ran.errors[0]["message"]
 
 
+@pytest.mark.slow
+def test_the_way_to_merge_is_that_of_before_unless_another_is_named(gate):
+    killed(gate, "--merge", "topological")
+    ran = gate.resume("--merge", "none")
+    assert (ran.code, ran.codes) == (2, ["settings_changed"])
+    gate.cli.environ["DISPATCH_RUNNER_MERGE"] = "none"
+    assert gate.resume().codes == ["settings_changed"]
+    del gate.cli.environ["DISPATCH_RUNNER_MERGE"]
+    gate.open()
+    assert gate.resume().code == 0
+
+
 def test_damaged_records_are_our_fault_and_nothing_starts(gate):
     name = killed(gate)
     (gate.cli.folder / "traces" / name / "events.ndjson").unlink()

@@ -174,10 +174,10 @@ def test_a_killed_dispatcher_loses_nothing_and_a_resume_merges(cli, repo):
         each["task_id"]: each for each in cli("workspaces", "list", "--json").document["workspaces"]
     }
     assert (states["waits"]["state"], states["waits"]["uncommitted"]) == ("unmerged", True)
-    refused = cli("resume", "-q", writes=WRITES)
+    refused = cli("resume", "-q", "--workspace=scratch", "--merge=none", writes=WRITES)
     assert refused.codes == ["settings_changed", "settings_changed"]
     (cli.folder.parent / "writer.py").write_text(AGENT.replace("time.sleep(60)", ""))
-    ran = cli("resume", "-q", "--workspace=worktree", "--merge=topological", writes=WRITES)
+    ran = cli("resume", "-q", writes=WRITES)
     assert (ran.code, ran.document["merge"]["merged"]) == (0, ["done", "waits"])
     kept = repo.branches()
     assert [each.rpartition("/")[2] for each in kept if not each.endswith("-merged")] == ["waits"]

@@ -107,7 +107,9 @@ def _covers(scope: str, command: str) -> bool:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_document_names_a_flag_that_does_not_exist(document: Path) -> None:
     known = {flag for _, flag in FLAGS} | NOT_OURS | {"--help", "--version"}
-    if document.name == "backends.md" or document.parent.name == "adr":  # those that we give to the agents' programs
+    if (
+        document.name == "backends.md" or document.parent.name == "adr"
+    ):  # those that we give to the agents' programs
         sources = (ROOT / "dispatch_runner" / "backends").rglob("*.py")
         known |= {flag for path in sources for flag in FLAG.findall(path.read_text())}
     assert set(FLAG.findall(document.read_text())) - known == set()
@@ -142,10 +144,7 @@ def test_every_status_of_a_task_is_documented() -> None:
 @cache
 def variables() -> set[str]:
     """Names of environment variables in the source: ours, and whatever is asked of `environ`."""
-    found = {
-        f"DISPATCH_RUNNER_{key.upper()}"
-        for key in (*CONVERTERS, *OTHERS)
-    }
+    found = {f"DISPATCH_RUNNER_{key.upper()}" for key in (*CONVERTERS, *OTHERS)}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -196,7 +195,9 @@ def test_every_event_is_documented_with_all_its_fields_and_no_other() -> None:
 
 
 def test_every_event_of_the_journal_is_documented() -> None:
-    trees = [ast.parse((PACKAGE / f"records/{name}.py").read_text()) for name in ("recorder", "restore")]
+    trees = [
+        ast.parse((PACKAGE / f"records/{name}.py").read_text()) for name in ("recorder", "restore")
+    ]
     appended = {
         node.args[0].value
         for tree in trees

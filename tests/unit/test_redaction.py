@@ -70,7 +70,9 @@ def test_no_text_that_a_rule_matches_passes_the_cheap_test(pattern, data):
 @given(data=st.data())
 def test_every_token_of_our_own_forms_is_found_and_never_spared(kind, data):
     form = formats.TOKENS[kind]
-    token = data.draw(st.from_regex(form, fullmatch=True, alphabet=st.characters(max_codepoint=126)))
+    token = data.draw(
+        st.from_regex(form, fullmatch=True, alphabet=st.characters(max_codepoint=126))
+    )
     assert cheap_test.may_hold_secret(token.encode())
     assert _suspicious_in_json(token)
     kinds = [found[2] for found in formats.find(f"x {token} y")]

@@ -215,8 +215,8 @@ def test_a_changed_request_is_refused_with_the_difference_task_by_task() -> None
         ("/metadata", "'metadata' was changed"),
         ("/tasks", "task 'c' was removed"),
         ("/tasks", "task 'd' was removed"),
-        ("/tasks/0", "task 'a' was changed: description"),
-        ("/tasks/1", "task 'b' was changed: input_data.of"),
+        ("/tasks/0", "task 'a' was changed: description (null -> \"other\")"),
+        ("/tasks/1", "task 'b' was changed: input_data.of (\"b\" -> 1)"),
         ("/tasks/2", "task 'e' was added"),
     ]
     assert {problem.code for problem in caught.value.problems} == {"request_changed"}
