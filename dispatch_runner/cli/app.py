@@ -89,7 +89,6 @@ app = typer.Typer(
     context_settings=CONTEXT,
 )
 app.add_typer(traces_app, name="traces")
-app.command("resume")(resume)
 app.add_typer(cache_app, name="cache")
 app.add_typer(workspaces_app, name="workspaces")
 
@@ -186,6 +185,9 @@ def run(
 
         return start_request(options, invocation.channel, invocation.signals)
     return run_request(options, invocation.channel, invocation.signals)
+
+
+app.command("resume")(resume)
 
 
 @app.command()
