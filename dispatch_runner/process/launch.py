@@ -177,17 +177,22 @@ class Door:
     """
 
     def __init__(self) -> None:
-        self._lock = anyio.Lock(fast_acquire=True)
         self._held = 0.0
+        self._opened: anyio.Event | None = None
+        """Set when the others have had their turn; null while no one waits for that."""
 
     async def turn(self) -> None:
         """Returns when a program may be started."""
-        if self._held < HELD_SECONDS and not self._lock.locked():
-            return
-        async with self._lock:
-            if self._held >= HELD_SECONDS:
-                await checkpoint()  # the others come to the door meanwhile
-                self._held = 0.0
+        while self._held >= HELD_SECONDS:
+            if self._opened is not None:
+                await self._opened.wait()
+                continue
+            opened = self._opened = anyio.Event()
+            try:
+                await checkpoint()  # who is due now comes to the door meanwhile
+            finally:
+                self._held, self._opened = 0.0, None
+                opened.set()
 
     def passed(self, seconds: float) -> None:
         """One was started, which took so long."""
