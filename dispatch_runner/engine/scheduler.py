@@ -86,9 +86,11 @@ class Scheduler:
         are `known` have settled."""
         self.state.extend(known[n].state if n in known else State.WAITING for n in new)
         self._roots.update((n, each.root_causes) for n, each in known.items())
+        after = new.stop if known else new.start  # no task from here on has settled
         for number, priority in zip(new, priorities, strict=True):
             self._entry.append((-priority, -self._graph.remaining[number], number))
-            dependencies = [self.state[up] for up in self._graph.dependencies[number]]
+            ups = self._graph.dependencies[number]
+            dependencies = [self.state[up] for up in ups if up < after]
             settled = [s for s in dependencies if s in _SETTLED]
             self._waiting.append(len(self._graph.dependencies[number]) - len(settled))
             self._failed.append(sum(s is not State.SUCCEEDED for s in settled))
@@ -154,9 +156,10 @@ class Scheduler:
 
     def settle(self, number: int, *, succeeded: bool) -> list[Blocked]:
         """A running task ended. Returns what is blocked by that, in the order in which it happened."""
-        if self.state[number] not in _STARTED:
-            state = self.state[number].value
-            raise InternalError(f"task '{self._graph.ids[number]}' settles while it is {state}")
+        state = self.state[number]
+        if state is not State.RUNNING and state is not State.RESTING:
+            task = self._graph.ids[number]
+            raise InternalError(f"task '{task}' settles while it is {state.value}")
         self._settle(number, State.SUCCEEDED if succeeded else State.FAILED)
         blocked: list[Blocked] = []
         self._tell_dependents(number, blocked)
