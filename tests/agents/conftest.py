@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from agents import environments
-from agents.install import NotInstalled, installed, required
+from agents.install import NotInstalled, cache, installed, required
 from agents.jail import JAILED, sealed
 from support.model_server import ModelServer
 from support.processes import carrying, kill, outlive
 
 pytest.register_assert_rewrite("support.agent_suite")
+
+os.environ["TEST_AGENTS_CACHE"] = str(cache())
+"""Found now: later on tests have a home of their own."""
 
 SECONDS_TO_END = 5.0
 
