@@ -23,19 +23,33 @@ WORDS = (
 )
 """What everything else must contain, in lower case; it too starts with rare letters."""
 
-MARKS = (
-    r"_(?:[A-Za-z0-9]{20}|[po]at_|(?<=fig[dou]_))"
-    r"|-(?:ant-|proj-|svcacct-|admin-|AA[\w-]{50}|u[ =]?[^\s:@/]{1,64}:|[A-Za-z0-9]{20})"
-    r"|\.(?:\.\.(?:(?<=\w\.{3})|(?<=\w['\"]\.{3}))|(?<=ya29\.)|(?<=hv[sbr]\.)|(?<=atlasv1\.)|(?<=dp\.[psc]t\.)|[0-9a-f]{64})"
-    r"|A(?:KC[A-Za-z0-9]{20}|Iza|T[AC]TT3|AA[\w-]{56})|Q~|X-[\w-]{28}|://:|[?&]sig(?:nature)?="
-    r"|pi[0-9a-f]{32}|hooks/\d"
+MARK_FORMS = (
+    r"_(?:[A-Za-z0-9]{20}|[po]at_|(?<=fig[dou]_))",
+    r"-(?:ant-|proj-|svcacct-|admin-|AA[\w-]{50}|u[ =]?[^\s:@/]{1,64}:|[A-Za-z0-9]{20})",
+    r"\.(?:\.\.(?:(?<=\w\.{3})|(?<=\w['\"]\.{3}))|(?<=ya29\.)|(?<=hv[sbr]\.)|(?<=atlasv1\.)|(?<=dp\.[psc]t\.)|[0-9a-f]{64})",
+    r"A(?:KC[A-Za-z0-9]{20}|Iza|T[AC]TT3|AA[\w-]{56})",
+    r"Q~",
+    r"X-[\w-]{28}",
+    r"://:",
+    r"sig(?:nature)?=",
+    r"pi[0-9a-f]{32}",
+    r"hooks/\d",
 )
+MARKS = "|".join(MARK_FORMS)
 """What the forms and places of `formats` must contain besides."""
 
 _STARTS = re.compile(f"{STARTS}|{MARKS}".encode())
+_EACH = [re.compile(form.encode()) for form in (STARTS, *MARK_FORMS)]
+"""The same one by one: for a long text that is three times as quick, since each begins with characters
+that are looked for at once; for a short one it is slower."""
+LONG_BYTES = 4_096
 _WORDS = re.compile(WORDS.encode())
 
 
 def may_hold_secret(text: bytes) -> bool:
     """Whether UTF-8 or JSON text could hold a secret. False is certain, true is a guess."""
-    return bool(_STARTS.search(text) or _WORDS.search(text.lower()))
+    if len(text) > LONG_BYTES:
+        found = any(form.search(text) for form in _EACH)
+    else:
+        found = _STARTS.search(text) is not None
+    return found or _WORDS.search(text.lower()) is not None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio.lowlevel import checkpoint
 from pydantic_ai import RunContext
 from pydantic_ai.exceptions import ModelConnectionError, ModelHTTPError
 from pydantic_ai.messages import (
@@ -26,6 +28,8 @@ from dispatch_runner.models import Usage
 from dispatch_runner.models.usage import total_usage
 from dispatch_runner.protocols import AgentCall
 
+TURN_SECONDS = 0.0005
+"""How long one answer may be read before others get a turn: fifty may arrive at once."""
 LOGGED_CHARACTERS = 400
 """Of a tool's input, in the trace."""
 
@@ -75,8 +79,16 @@ class Watch:
         self._require_budget(over=True)
 
     async def heed(self, _: RunContext[None], events: AsyncIterable[AgentStreamEvent]) -> None:
-        """Signs of life, and what tools are called."""
+        """Signs of life, and what tools are called.
+
+        What has arrived is read without waiting, hundreds of events at a time: others get their turn
+        in between.
+        """
+        turn_began = time.monotonic()
         async for event in events:
+            if time.monotonic() - turn_began > TURN_SECONDS:
+                await checkpoint()
+                turn_began = time.monotonic()
             if isinstance(event, FunctionToolCallEvent):
                 self._running += 1
                 self._tell(event.part)
